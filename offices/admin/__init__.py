@@ -1,0 +1,23 @@
+"""The admin of the ground floor: companies, offices, people, numbers, campaigns, carrier accounts, tokens."""
+
+from offices.admin import (
+    api_tokens,
+    campaigns,
+    carrier_accounts,
+    companies,
+    logins,
+    numbers,
+    office_pages,
+    people,
+)
+
+__all__ = [
+    "api_tokens",
+    "campaigns",
+    "carrier_accounts",
+    "companies",
+    "logins",
+    "numbers",
+    "office_pages",
+    "people",
+]

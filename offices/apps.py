@@ -1,0 +1,7 @@
+"""Who texts, from which number, under which campaign."""
+
+from django.apps import AppConfig
+
+
+class OfficesConfig(AppConfig):
+    name = "offices"

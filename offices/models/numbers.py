@@ -1,0 +1,127 @@
+"""The numbers that a business texts from, and the carrier accounts behind them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models.functions import Now
+
+from offices import e164
+from offices.models.companies import Company, Office
+
+
+def new_public_id() -> str:
+    """The part of a webhook's address that cannot be guessed: 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+class CarrierAccount(models.Model):
+    class Carrier(models.TextChoices):
+        CONSOLE = "console", "Console (log and table; demo and tests)"
+        TWILIO = "twilio", "Twilio"
+        GENERIC = "generic", "Generic (receives through the inbound API)"
+
+    company_lookup = "company"
+    office_lookup = None
+
+    company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="carrier_accounts")
+    name = models.CharField(max_length=120)
+    carrier = models.CharField(max_length=20, choices=Carrier.choices)
+    public_id = models.CharField(max_length=40, unique=True, default=new_public_id, editable=False)
+    # What each adapter calls its own, by the names in its CREDENTIALS.
+    credentials = models.JSONField(default=dict, blank=True)
+    is_active = models.BooleanField(default=True, help_text="Off: nothing leaves through it, and its webhook refuses.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["company__name", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["company", "name"], name="carrier_account_name_once_per_company")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class NumberKindField(models.CharField):
+    """Derived from the number by the numbering plan at every save; nobody chooses it."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        value: str = e164.kind(model_instance.e164)  # type: ignore[attr-defined]
+        setattr(model_instance, self.attname, value)
+        return value
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
+
+
+class Number(models.Model):
+    class Kind(models.TextChoices):
+        TEN_DIGIT = "ten_digit", "Ten-digit"
+        TOLL_FREE = "toll_free", "Toll-free"
+        SHORT_CODE = "short_code", "Short code"
+
+    company_lookup = "company"
+    office_lookup = "office"
+
+    company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="numbers")
+    office = models.ForeignKey(Office, on_delete=models.PROTECT, related_name="numbers")
+    account = models.ForeignKey(
+        CarrierAccount, on_delete=models.PROTECT, related_name="numbers", verbose_name="carrier account"
+    )
+    e164 = models.CharField(
+        "number",
+        max_length=16,
+        unique=True,
+        error_messages={"unique": "This number is already in the portal."},
+    )
+    kind = NumberKindField(max_length=10, choices=Kind.choices, editable=False)
+    label = models.CharField(max_length=60, blank=True, help_text="For your people, for example: Front desk.")
+    given_up_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When the number was given up. It then neither sends nor receives; its record stays.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["e164"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(e164__regex=r"^(\+[1-9]\d{6,14}|[2-9]\d{4,5})$"),
+                name="number_e164_or_short_code",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{e164.show(self.e164)} ({self.label})" if self.label else e164.show(self.e164)
+
+    def clean(self) -> None:
+        errors: dict[str, Any] = {}
+        if self.e164:
+            try:
+                self.e164 = e164.parse_own(self.e164)
+            except e164.NotAPhoneNumber as error:
+                errors["e164"] = str(error)
+        if self.office_id and self.company_id and self.office.company_id != self.company_id:
+            errors["office"] = "Choose an office of the number's own company."
+        if self.account_id and self.company_id and self.account.company_id != self.company_id:
+            errors["account"] = "Choose a carrier account of the number's own company."
+        if errors:
+            raise ValidationError(errors)
+
+    @property
+    def is_toll_free(self) -> bool:
+        return self.kind == self.Kind.TOLL_FREE
+
+    @property
+    def is_active(self) -> bool:
+        return self.given_up_at is None
+
+    def current_assignment(self) -> Any:
+        """The open CampaignAssignment with its campaign, or None."""
+        return self.assignments.filter(ends_at__isnull=True).select_related("campaign").first()

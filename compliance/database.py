@@ -209,7 +209,7 @@ def _postmaster(folder: Path) -> int | None:
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(str(_socket_folder(folder) / f".s.PGSQL.{PORT}")):
             return None
-        if sys.platform == "linux":
+        if hasattr(socket, "SO_PEERCRED"):
             # Process, user and group; 0 for a process that our container cannot see.
             return struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0] or None
         return struct.unpack("i", probe.getsockopt(0, 2, 4))[0] or None  # SOL_LOCAL, LOCAL_PEERPID: macOS

@@ -1,0 +1,68 @@
+"""Opt-outs: who gets no texts, in which scope, since when, and by which text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter
+from unfold.decorators import display
+
+from messaging.admin.columns import BlockColumns
+from messaging.admin.looking import LookingAdmin
+from messaging.admin.searching import NumberSearch
+from messaging.models import OptOut
+from offices.filters import ScopedRelatedFilter
+
+
+class InForce(RadioFilter):
+    title = "in force"
+    parameter_name = "in_force"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "In force"), ("no", "Closed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() in ("yes", "no"):
+            return queryset.filter(closed_at__isnull=self.value() == "yes")
+        return queryset
+
+
+@admin.register(OptOut)
+class OptOutAdmin(BlockColumns, NumberSearch, LookingAdmin):
+    list_title = "Opt-outs"
+    list_display = [
+        "shown_recipient", "company", "shown_scope", "shown_texted_number", "shown_preview", "shown_texted_at", "force",
+    ]  # fmt: skip
+    list_select_related = ["recipient", "campaign", "company"]
+    list_filter = [
+        InForce,
+        ("scope", ChoicesDropdownFilter),
+        ("company", ScopedRelatedFilter),
+        ("office", ScopedRelatedFilter),
+        ("campaign", ScopedRelatedFilter),
+    ]
+    linked_lookups = ["recipient"]
+    ordering = ["-pk"]
+    sortable_by = ()
+    number_lookups = ["recipient__e164", "texted_number"]
+    actions = None
+    fieldsets = [
+        (None, {"fields": ["linked_recipient", "shown_scope", "in_force", "company", "office"]}),
+        ("The text", {"fields": ["shown_texted_number", "shown_text", "shown_texted_at", "known_from"]}),
+        ("In the record", {"fields": ["shown_opened", "opening", "shown_closed", "closing"]}),
+    ]
+
+    @display(description="state", label={"yes": "danger", "no": ""})
+    def force(self, opt_out: OptOut) -> tuple[str, str]:
+        return ("yes", "In force") if opt_out.is_open else ("no", "Closed")
+
+    @display(description="state")
+    def in_force(self, opt_out: OptOut) -> str:
+        return "In force" if opt_out.is_open else "Closed"
+
+    @display(description="known from")
+    def known_from(self, opt_out: OptOut) -> str:
+        return "The carrier; the recipient's text never came" if opt_out.is_carrier else "The recipient's text"

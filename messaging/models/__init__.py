@@ -1,0 +1,15 @@
+"""What came in, what it means, what may go out: the rows of the middle floor."""
+
+from messaging.models.record import ConsentEvent, Hold, OptOut
+from messaging.models.texts import ConsoleText, Conversation, Message, Recipient, WebhookReceipt
+
+__all__ = [
+    "ConsentEvent",
+    "ConsoleText",
+    "Conversation",
+    "Hold",
+    "Message",
+    "OptOut",
+    "Recipient",
+    "WebhookReceipt",
+]

@@ -1,0 +1,60 @@
+"""The worker: hands due texts to their carriers, and settles what is overdue. Several can run at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+
+from messaging import consent, outbox
+
+log = logging.getLogger(__name__)
+
+IDLE_PAUSE = 0.25  # seconds between two looks when nothing was due: a reply leaves within a second
+HOUSEKEEPING_PAUSE = 30.0
+DATABASE_PAUSE = 2.0  # seconds until the database is tried again
+
+
+def run(threads: int, stop: threading.Event) -> None:
+    """Work until `stop` is set; then finish the texts in hand and return."""
+    jobs: list[tuple[str, Callable[[], int], float]] = [
+        (f"hand-over-{n}", outbox.hand_over_due, IDLE_PAUSE) for n in range(threads)
+    ]
+    jobs.append(("housekeeping", keep_house, HOUSEKEEPING_PAUSE))
+    running = [threading.Thread(target=_repeat, name=name, args=(job, pause, stop)) for name, job, pause in jobs]
+    for thread in running:
+        thread.start()
+    log.info("worker runs with %s threads", threads)
+    for thread in running:
+        thread.join()
+    log.info("worker has stopped; nothing is left in its hands")
+
+
+def keep_house() -> int:
+    """Settle holds that nobody reviewed in time, and texts whose worker died; always 0, to pause after it."""
+    held, cut_off = consent.settle_due_holds(), outbox.settle_cut_off()
+    if held or cut_off:
+        log.warning("%s holds became opt-outs unreviewed; %s texts are uncertain", held, cut_off)
+    return 0
+
+
+def _repeat(job: Callable[[], int], pause: float, stop: threading.Event) -> None:
+    """Run `job` again and again, at once while it finds work, otherwise after `pause`."""
+    try:
+        while not stop.is_set():
+            try:
+                found = job()
+            except (OperationalError, InterfaceError):
+                log.exception("the database is away")
+                close_old_connections()
+                stop.wait(DATABASE_PAUSE)
+                continue
+            except Exception:
+                log.exception("unexpected; going on")
+                found = 0
+            if not found:
+                stop.wait(pause)
+    finally:
+        connection.close()

@@ -105,6 +105,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = env.str("TIME_ZONE", default="America/New_York")  # how times are shown; stored in UTC
 USE_I18N = False
+DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "M j, Y", "g:i A", "M j, Y, g:i A"
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -129,6 +130,12 @@ CSRF_COOKIE_SECURE = SECURE
 SECURE_SSL_REDIRECT = False  # the proxy in front does it; a carrier's POST must not be redirected
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000) if SECURE else 0
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # subdomains of the portal's host are not ours to bind to HTTPS
+    "security.W008",  # the proxy redirects to HTTPS, see above
+    "security.W019",  # frames of our own origin are wanted, see below
+    "security.W021",  # nor to enter into browsers' preload lists
+]
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", default=12 * 3600)  # seconds
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "SAMEORIGIN"  # the simulator shows the sender's page beside the phone
@@ -174,6 +181,7 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "compliance.dashboard.dashboard",
     "ENVIRONMENT": "compliance.theme.environment_badge",
     "STYLES": ["compliance.theme.stylesheet"],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "compliance.theme.favicon"}],
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

@@ -21,6 +21,10 @@ def stylesheet(request: HttpRequest) -> str:
     return static("portal/portal.css")
 
 
+def favicon(request: HttpRequest) -> str:
+    return static("portal/favicon.svg")
+
+
 def environment_badge(request: HttpRequest) -> tuple[str, str] | None:
     """What stands beside the title wherever this is not the real thing."""
     if settings.DEMO:

@@ -179,7 +179,7 @@ class NewestFirst(pagination.CursorPagination):
         except exceptions.NotFound:
             cursor, readable = None, False
         else:
-            readable = cursor is None or re.fullmatch(r"[0-9]{1,18}", cursor.position or "0") is not None
+            readable = cursor is None or re.fullmatch(r"[0-9]{1,18}", str(cursor.position or 0)) is not None
         if not readable:
             raise exceptions.ValidationError({"cursor": "Follow the links “next” and “previous” as they are."})
         return cursor

@@ -23,6 +23,8 @@ Kind = ConsentEvent.Kind
 Source = ConsentEvent.Source
 
 SYSTEM_NAME = "the portal"
+# Of a received text that a hold shows, and the gate quotes; the event keeps the whole of it.
+LONGEST_SHOWN = 1_000
 
 
 @transaction.atomic
@@ -47,7 +49,7 @@ def opt_out(
     Source: Dialpad help, "Opt In and Out of SMS Messages", section Stop.
     """
     assignment = number.current_assignment()
-    where = _scope(number, assignment, scope)
+    where = scope_of(number, assignment, scope)
     event = _record(
         recipient, number, assignment, kind=kind, source=source, scope=where["scope"], text=text, at=at,
         reading=reading, message=message, actor=actor, reason=reason,
@@ -141,7 +143,7 @@ def hold(
     """
     assignment = number.current_assignment()
     network = number.is_toll_free and not recipient.company.toll_free_stop
-    where = _scope(number, assignment, Scope.NUMBER if network else None)
+    where = scope_of(number, assignment, Scope.NUMBER if network else None)
     event = _record(
         recipient, number, assignment, kind=Kind.HOLD, source=Source.RECIPIENT, scope=where["scope"], text=text, at=at,
         reading=reading, message=message, reason=f"Near miss: {reading.near_miss}.",
@@ -152,7 +154,7 @@ def hold(
         office_id=number.office_id,
         recipient=recipient,
         texted_number=number.e164,
-        text=text,
+        text=text[:LONGEST_SHOWN],
         texted_at=min(at, now),
         opened_at=now,
         opened_by=event,
@@ -271,7 +273,7 @@ def _opt_out_like(
     return event
 
 
-def _scope(number: Number, assignment: CampaignAssignment | None, scope: str | None) -> dict[str, Any]:
+def scope_of(number: Number, assignment: CampaignAssignment | None, scope: str | None) -> dict[str, Any]:
     """The scope of an opt-out texted to `number`, as fields of a Block. Only a registered campaign is one."""
     if scope == Scope.NUMBER:
         return {"scope": Scope.NUMBER, "campaign": None}

@@ -10,6 +10,8 @@ from django.views.decorators.http import require_POST
 from messaging import segments
 from offices import access, help_versions
 
+LONGEST = 5_000  # what is longer is refused anyway, and reading it would cost
+
 
 @require_POST
 def help_check(request: HttpRequest) -> HttpResponse:
@@ -21,7 +23,7 @@ def help_check(request: HttpRequest) -> HttpResponse:
         access.offices_of(request.user).select_related("company"), pk=wanted if wanted.isdecimal() else None
     )
     # As the form will store it, so that page and server count the same characters.
-    text = request.POST.get("text", "").replace("\r\n", "\n").strip()
+    text = request.POST.get("text", "")[:LONGEST].replace("\r\n", "\n").strip()
     parts = help_versions.check(office, text)
     context = {
         "parts": parts,

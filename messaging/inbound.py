@@ -126,7 +126,7 @@ def receive(account: CarrierAccount, text: InboundText, *, stored_at: datetime |
     # Under the lock: a second delivery at the same instant waits above, and finds the first one here.
     if known := _known(account, text, number, sender, body):
         return Received(message=known, duplicate=True)
-    reading = _read(number, body)
+    reading = read(number, body)
     message = Message.objects.create(
         company_id=account.company_id,
         conversation=Conversation.objects.touch(
@@ -138,7 +138,7 @@ def receive(account: CarrierAccount, text: InboundText, *, stored_at: datetime |
         direction=Message.Direction.IN,
         channel=Message.Channel.MMS if media else Message.Channel.SMS,
         state=Message.State.RECEIVED,
-        outcome=_outcome(number, recipient, reading),
+        outcome=outcome_of(number, recipient, reading),
         text=body,
         media=media,
         segments=min(segments.count(body).count, MOST_SEGMENTS),
@@ -222,7 +222,7 @@ def _our_number(account: CarrierAccount, text: InboundText) -> Number:
     return number
 
 
-def _outcome(number: Number, recipient: Recipient, reading: keywords.Reading) -> str:
+def outcome_of(number: Number, recipient: Recipient, reading: keywords.Reading) -> str:
     """What a text counts as. On toll-free numbers the network answers commands (B05), unless the company chose to
     let a STOP count; a sender that is no phone number commands nothing."""
     if not recipient.is_textable:
@@ -236,7 +236,8 @@ def _outcome(number: Number, recipient: Recipient, reading: keywords.Reading) ->
     return {"STOP": Outcome.OPTED_OUT, "UNSTOP": Outcome.OPTED_IN, "HELP": Outcome.HELP}[reading.command]
 
 
-def _read(number: Number, body: str) -> keywords.Reading:
+def read(number: Number, body: str) -> keywords.Reading:
+    """What a text to `number` means, by the reading and the words that its company chose."""
     company = number.company
     return keywords.parse(
         body,

@@ -150,7 +150,7 @@ def claim(limit: int) -> tuple[datetime, list[int]]:
 
 def hand_over(message_id: int, lease: datetime) -> None:
     """Ask the gate once more under the recipient's lock, commit that the text is in the carrier's hands, call it."""
-    message = _take_in_hand(message_id, lease)
+    message = take_in_hand(message_id, lease)
     if message is None:
         return
     account = message.number.account
@@ -177,7 +177,7 @@ def hand_over(message_id: int, lease: datetime) -> None:
             Message.objects.filter(pk=message.pk).update(**taken)
 
 
-def _take_in_hand(message_id: int, lease: datetime) -> Message | None:
+def take_in_hand(message_id: int, lease: datetime) -> Message | None:
     """The text, now sending by a committed transaction; None when somebody or something else settled it."""
     with transaction.atomic():
         owner = Message.objects.filter(pk=message_id).values_list("company_id", "recipient__e164").first()

@@ -164,7 +164,7 @@ class RowSerializer(serializers.ModelSerializer[Any]):
     def get_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = super().get_fields()
         for name, field in fields.items():
-            if isinstance(field, serializers.ChoiceField) and self.Meta.model._meta.get_field(name).blank:
+            if isinstance(field, serializers.ChoiceField) and self.Meta.model._meta.get_field(name).blank:  # type: ignore[attr-defined]
                 field.allow_blank = True
         return fields
 

@@ -17,15 +17,41 @@ HONOURED_WORDS = ("stop", "stopall", "stop all", "quit", "end", "revoke", "opt o
 
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@(?:[\w-]+\.)+[a-z]{2,}(?![\w@-])", re.IGNORECASE)
 WEB_ADDRESS = re.compile(
-    r"(?:https?://|www\.)\S+|\b(?:[\w-]+\.)+(?:com|net|org|io|co|us|info|biz)\b(?:/\S*)?", re.IGNORECASE
-)
-VANITY = re.compile(r"\b1?[-. ]?\(?8(?:00|22|33|44|55|66|77|88)\)?[-. ]?[A-Z]{3,}(?:[-. ]?[A-Z0-9]+)*\b")
-FEES = re.compile(
-    r"\b(?:rates?|fees?|charges?|charged|costs?|free of charge|free to end user|no cost|tarifas?|cargos?|frais)\b",
+    r"(?:https?://|www\.)\S*[^\s.,:;!?)\]]|(?<![\w.@-])(?:[\w-]+\.)+(?:com|net|org|io|co|us|info|biz)\b(?:/\S*)?",
     re.IGNORECASE,
 )
-LEGAL_FORMS = r"(?:[,\s]+(?:inc|llc|l\.l\.c|ltd|corp|co|company|corporation|limited|plc|pllc|pc|lp|llp)\.?)?"
-ORDER = r"(?:reply|text|send|txt|type|respond with|responder?|envíe|envie|envoyez|répondez|texto|with|word|to stop(?: texts)?,? (?:reply|text|send))"
+# "1-800-FLOWERS": capitals, and written as a number, so that "800 ACRES" is none.
+VANITY = re.compile(
+    r"(?<!\w)(?:\+?1[-. ]\(?8(?:00|22|33|44|55|66|77|88)\)?[-. ]|\(8(?:00|22|33|44|55|66|77|88)\) ?"
+    r"|8(?:00|22|33|44|55|66|77|88)[-.])(?=[\d.-]*[A-Z])(?:[A-Z0-9][-.]?){7}"
+)
+# With its country code a number is believed, as far as its length goes: main lines may be abroad.
+INTERNATIONAL = re.compile(r"\+[1-9](?:[\s().-]{0,2}\d){6,14}(?!\d)")
+TEXTS = r"(?:msgs?|messages?|messaging|texts?|texting|sms|data)"
+FEES = re.compile(
+    r"\b(?:fees?|(?<!in )charges?|charged|costs?|tarifas?|cargos?|costos?|frais)\b"
+    rf"|\b(?:{TEXTS}|standard|std|normal|usual|carrier)\b[^.!?]{{0,30}}\brates?\b"
+    r"|\brates?\s+(?:\w+\s+){0,2}appl"
+    rf"|(?<!feel )(?<!toll )(?<!toll-)\bfree\s+(?:\w+\s+)?{TEXTS}\b"
+    rf"|\b{TEXTS}\s+(?:\w+\s+){{0,3}}(?<!feel )(?<!toll )(?<!toll-)free\b",
+    re.IGNORECASE,
+)
+LEGAL_FORM = re.compile(
+    r"[,\s]+(?:inc|llc|l\.l\.c|ltd|corp|co|company|corporation|limited|plc|pllc|pc|lp|llp)\.?\s*$", re.IGNORECASE
+)
+ORDER = r"(?:reply|respond|answer|text|txt|send|type|responda|responder?|env[íi]e|envoyez|répondez)"
+BETWEEN = r"(?:[:\s]+(?:with|us|back|the|word|keyword|by|texting))*[:\s]+"
+QUOTE = r"[\"'“”«»‹›<*\[(]*"
+UNQUOTE = r"[\"'“”«»‹›>*\])]*"
+PURPOSE = (
+    r"(?:=|(?:to|2|for|para|pour)\s)\s*"
+    r"(?:opt|stop|end|cancel|unsubscribe|quit|leave|no more|dejar|cancelar|arrêter)"
+)
+# What may follow a word in small letters that is meant as a command: "text end to leave", not "send end-of-year cards".
+AFTER = re.compile(
+    r"\s*(?:$|[^\w\s-]|(?:to|2|for|at|any\w*|now|or|and|if|when|from|para|pour|ou|y|o)\b)", re.IGNORECASE
+)
+FORBIDDEN = re.compile(r"\b(?:do not|don't|never|cannot|can't)\s+(?:\w+\s+)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -96,34 +122,40 @@ def _plain(text: str) -> str:
 
 
 def _has_name(text: str, names: Sequence[str]) -> bool:
-    """True when one of the names stands as whole words, outside web and e-mail addresses."""
-    bare = EMAIL.sub(" ", WEB_ADDRESS.sub(" ", text))
+    """True when one of the names stands as whole words, and not inside a web or e-mail address."""
+    addresses = [found.span() for pattern in (EMAIL, WEB_ADDRESS) for found in pattern.finditer(text)]
     for name in names:
-        words = re.sub(LEGAL_FORMS + r"\s*$", "", _plain(name).strip(), flags=re.IGNORECASE).split()
-        if words and re.search(
-            r"(?<!\w)" + r"\s+".join(re.escape(word) for word in words) + r"(?!\w)", bare, re.IGNORECASE
-        ):
-            return True
+        whole = _plain(name).strip()
+        words = (LEGAL_FORM.sub("", whole) or whole).split()
+        if not words:
+            continue
+        spaced = r"\s+".join(re.escape(word) for word in words)
+        for found in re.finditer(rf"(?<!\w){spaced}(?!\w)", text, re.IGNORECASE):
+            # A business may be called like its address: Example.com is named by "Example.com", not by a link to it.
+            if not any(start <= found.start() and found.end() <= end and (start, end) != found.span()
+                       for start, end in addresses):  # fmt: skip
+                return True
     return False
 
 
 def _has_contact(text: str) -> bool:
-    without_web = re.sub(r"https?://\S+|www\.\S+", " ", text)
-    if EMAIL.search(without_web) or VANITY.search(without_web):
+    """True when there is a phone number or an e-mail address outside of web addresses."""
+    if EMAIL.search(re.sub(r"(?:https?://|www\.)\S+", " ", text)):
         return True
-    return any(
-        True for _ in phonenumbers.PhoneNumberMatcher(without_web, "US", leniency=phonenumbers.Leniency.POSSIBLE)
-    )
+    bare = WEB_ADDRESS.sub(" ", EMAIL.sub(" ", text))
+    if VANITY.search(bare) or INTERNATIONAL.search(bare):
+        return True
+    return phonenumbers.PhoneNumberMatcher(bare, "US", leniency=phonenumbers.Leniency.VALID).has_next()
 
 
 def _has_opt_out(text: str, honoured_words: Sequence[str]) -> bool:
     """True when the text tells to send one of the words: "Reply STOP", "text 'quit' to", "STOP to opt out"."""
-    words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(honoured_words, key=len, reverse=True))
-    quote = r"[\"'“”*\[(]*"
-    told = rf"\b{ORDER}[:\s]+(?:the\s+word\s+|us\s+|back\s+)?{quote}(?:{words})(?!\w)"
-    meant = rf"(?<!\w){quote}(?:{words}){quote}[\])]*\s*(?:=|to|for|para|pour)\s+(?:opt|stop|end|cancel|unsubscribe|quit|leave|no more|dejar|cancelar|arrêter)"
-    refused = rf"\b(?:do not|don't|never|cannot|can't)\s+{told[2:]}"
-    return bool(
-        (re.search(told, text, re.IGNORECASE) and not re.search(refused, text, re.IGNORECASE))
-        or re.search(meant, text, re.IGNORECASE)
-    )
+    longest_first = sorted((word for word in honoured_words if word.strip()), key=len, reverse=True)
+    word = "|".join(r"\s+".join(re.escape(part) for part in word.split()) for word in longest_first)
+    told = rf"\b{ORDER}{BETWEEN}{QUOTE}(?P<word>{word})(?!\w|-\w){UNQUOTE}"
+    meant = rf"(?<!\w){QUOTE}(?P<word>{word}){UNQUOTE}\s*{PURPOSE}"
+    for found in re.finditer(told, text, re.IGNORECASE):
+        is_command = found["word"].isupper() or AFTER.match(text, found.end())
+        if is_command and not FORBIDDEN.search(text[: found.start()]):
+            return True
+    return any(not FORBIDDEN.search(text[: found.start()]) for found in re.finditer(meant, text, re.IGNORECASE))

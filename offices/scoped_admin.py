@@ -216,7 +216,7 @@ class ReadOnlyInline(Scoped, TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         """The rows in reach. Django's own asks for the right without the page's row, and would be empty."""
-        return access.visible_to(request.user, super(InlineModelAdmin, self).get_queryset(request))
+        return access.visible_to(request.user, super(InlineModelAdmin, self).get_queryset(request))  # type: ignore[misc]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Also of the row that the page is about; a row that is only being added has no related ones."""

@@ -84,10 +84,7 @@ class NumberFactory(factory.django.DjangoModelFactory):
     company = factory.LazyAttribute(lambda o: o.office.company)
     office = factory.SubFactory(OfficeFactory)
     account = factory.LazyAttribute(
-        lambda o: (
-            CarrierAccount.objects.filter(company=o.company).first()
-            or CarrierAccountFactory(company=o.company)
-        )
+        lambda o: CarrierAccount.objects.filter(company=o.company).first() or CarrierAccountFactory(company=o.company)
     )
     e164 = factory.LazyFunction(lambda: fictional_number(next(_numbers)))
 

@@ -274,7 +274,7 @@ class World:
         rows: list[Model] = [
             office, number, person, membership, conversation, conversation.recipient, uncertain,
             OptOut.objects.get(texted_number=number.e164), Hold.objects.get(texted_number=number.e164),
-            ConsentEvent.objects.filter(number_e164=number.e164).first(),
+            ConsentEvent.objects.get(number_e164=number.e164, kind="opt_out"),
         ]  # fmt: skip
         place.rows |= {model_name(type(row)): row for row in rows}
         for address in (*people, number.e164, office.main_line):

@@ -53,14 +53,14 @@ class Book(Rows):
 
     def receive(self, person: Person, number: Number, text: str, at: datetime, *, photo: bool = False) -> Message:
         """As inbound.take at the moment `at`."""
-        reading = inbound._read(number, text)
+        reading = inbound.read(number, text)
         received_at = (at - timedelta(seconds=self.random.uniform(0.8, 2.5))).replace(microsecond=0)
         message = self.message(
             person.recipient, number, text, at, Message.Direction.IN,
             media=self.photo() if photo else [],
             channel=Message.Channel.MMS if photo else Message.Channel.SMS,
             state=State.RECEIVED,
-            outcome=inbound._outcome(number, person.recipient, reading),
+            outcome=inbound.outcome_of(number, person.recipient, reading),
             carrier_message_id=f"in-{self.random.getrandbits(64):016x}",
             received_at=received_at,
         )  # fmt: skip
@@ -126,7 +126,7 @@ class Book(Rows):
             person.recipient, number, Kind.CARRIER, at, source=Source.CARRIER, scope=Scope.NUMBER, reason=reason
         )
         self._open(
-            OptOut, person, number, consent._scope(number, None, Scope.NUMBER), event, at, "", at, is_carrier=True
+            OptOut, person, number, consent.scope_of(number, None, Scope.NUMBER), event, at, "", at, is_carrier=True
         )
 
     def review(
@@ -181,7 +181,7 @@ class Book(Rows):
     def _opted_out(
         self, person: Person, number: Number, message: Message, reading: keywords.Reading, at: datetime
     ) -> None:
-        where = consent._scope(number, self.assignment(number, at), None)
+        where = consent.scope_of(number, self.assignment(number, at), None)
         event = self.event(
             person.recipient, number, Kind.OPT_OUT, at, scope=where["scope"], message=message, reading=reading
         )
@@ -212,7 +212,7 @@ class Book(Rows):
 
     def _held(self, person: Person, number: Number, message: Message, reading: keywords.Reading, at: datetime) -> None:
         network = number.is_toll_free and not self.firm.company.toll_free_stop
-        where = consent._scope(number, self.assignment(number, at), Scope.NUMBER if network else None)
+        where = consent.scope_of(number, self.assignment(number, at), Scope.NUMBER if network else None)
         event = self.event(
             person.recipient, number, Kind.HOLD, at, scope=where["scope"], message=message, reading=reading,
             reason=f"Near miss: {reading.near_miss}.",

@@ -29,7 +29,9 @@ def post(url: str, **kwargs: Any) -> httpx.Response:
         raise CarrierError(f"The carrier's address is wrong: {error}", permanent=True) from error
     except httpx.LocalProtocolError as error:
         # Before a byte has left: a token that holds a line break, say.
-        raise CarrierError("The account's address or token cannot be written into a request.", permanent=True) from error
+        raise CarrierError(
+            "The account's address or token cannot be written into a request.", permanent=True
+        ) from error
     except httpx.HTTPError as error:
         # The carrier may have read the request before the line broke.
         raise CarrierError(f"No answer from the carrier: {type(error).__name__}", uncertain=True) from error

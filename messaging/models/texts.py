@@ -232,6 +232,9 @@ class Message(models.Model):
                 name="message_in_carriers_hands",
             ),
             models.Index(
+                fields=["company", "-id"], condition=Q(state__in=["failed", "uncertain"]), name="message_in_trouble"
+            ),
+            models.Index(
                 fields=["recipient", "created_at"],
                 condition=~Q(purpose="ordinary"),
                 name="message_automatic_replies",

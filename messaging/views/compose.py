@@ -148,11 +148,12 @@ def _page(
     conversation: Conversation | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    all_conversations = reverse("admin:messaging_conversation_changelist")
     context = {
-        **pages.admin_context(request),
+        **pages.admin_context(request, section=all_conversations),
         "title": "New conversation",
         "trail": [
-            {"title": "Conversations", "link": reverse("admin:messaging_conversation_changelist")},
+            {"title": "Conversations", "link": all_conversations},
             {"title": "New conversation"},
         ],
         "form": form,

@@ -131,9 +131,13 @@ def wants_fragment(request: HttpRequest) -> bool:
     return request.headers.get("X-Requested-With") == "fetch"
 
 
-def admin_context(request: HttpRequest) -> dict[str, Any]:
-    """What the admin's frame shows around a page; nothing of it for an embedded one."""
+def admin_context(request: HttpRequest, *, section: str = "") -> dict[str, Any]:
+    """What the admin's frame shows around a page, with the sidebar's entry that leads to the address `section` marked
+    as where one is; nothing of it for an embedded page."""
     context = admin.site.each_context(request)
+    for group in context["sidebar_navigation"]:
+        for item in group["items"]:
+            item["active"] = item["active"] or item["link"] == section
     if is_embedded(request):
         context |= {"embed": True, "is_nav_sidebar_enabled": False}
     return context
@@ -154,13 +158,14 @@ def _page(
     verdict = gate.check(conversation.number, conversation.recipient)
     state = _state(request, conversation, verdict, thread.version(conversation, verdict), before=before)
     recipient = conversation.recipient
+    all_conversations = reverse("admin:messaging_conversation_changelist")
     context = {
-        **admin_context(request),
+        **admin_context(request, section=all_conversations),
         **state,
         "form": form or TextForm(),
         "title": str(recipient),
         "trail": [
-            {"title": "Conversations", "link": reverse("admin:messaging_conversation_changelist")},
+            {"title": "Conversations", "link": all_conversations},
             {"title": recipient.name or e164.show(recipient.e164)},
         ],
         "is_past": before is not None,

@@ -47,6 +47,7 @@ class CampaignAdmin(ScopedAdmin):
     list_filter = [("company", ScopedRelatedFilter), ("status", ChoicesDropdownFilter)]
     search_fields = ["name", "registry_id"]
     search_help_text = "Name or Campaign Registry id"
+    ordering = ["name", "pk"]
     inlines = [NumbersInIt]
     fieldsets = [
         (None, {"fields": ["company", "name", "status", "registry_id", "use_case", "description"]}),

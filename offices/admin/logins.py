@@ -23,6 +23,7 @@ class Places(ReadOnlyInline):
     model = Membership
     fields = ["company", "role", "office"]
     verbose_name_plural = "places"
+    ordering = ["company__name", "pk"]
 
 
 @admin.register(User)

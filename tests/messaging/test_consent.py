@@ -216,9 +216,7 @@ def test_the_default_is_the_exact_reading():
 @pytest.mark.parametrize("registered", [True, False])
 def test_a_hold_has_the_scope_that_stop_would_have_had(person, registered):
     number = NumberFactory(registered=registered)
-    sibling = NumberFactory(
-        office=number.office, campaign=number.current_assignment().campaign if registered else None
-    )
+    sibling = NumberFactory(office=number.office, campaign=number.current_assignment().campaign if registered else None)
     other = NumberFactory(office=number.office, registered=True)
     held(number, person)
     assert verdict(sibling, person).code == "held"

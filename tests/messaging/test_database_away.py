@@ -211,7 +211,12 @@ def kill_whoever_waits_for_a_lock() -> None:
 def through_wsgi(path: str, body: object, token: str) -> str:
     """The status line of a POST through the same door that gunicorn uses."""
     sent = json.dumps(body).encode()
-    lines = []
+    lines: list[str] = []
+
+    def start(status, headers, error=None):
+        lines.append(status)
+        return lambda data: None
+
     answer = application(
         {
             "REQUEST_METHOD": "POST",
@@ -225,7 +230,7 @@ def through_wsgi(path: str, body: object, token: str) -> str:
             "wsgi.input": io.BytesIO(sent),
             "wsgi.errors": io.StringIO(),
         },
-        lambda status, headers: lines.append(status),
+        start,
     )
     list(answer)
     answer.close()

@@ -445,9 +445,7 @@ def test_the_number_that_was_texted_is_blocked_even_when_it_was_never_in_the_cam
     number = NumberFactory()
     recipient = RecipientFactory(company=number.company, e164=person)
     event = consent.opt_out(recipient, number, text="STOP", at=timezone.now())
-    OptOut.objects.filter(opened_by=event).update(
-        scope="campaign", campaign=CampaignFactory(company=number.company)
-    )
+    OptOut.objects.filter(opened_by=event).update(scope="campaign", campaign=CampaignFactory(company=number.company))
     assert verdict(number, person).code == "opted_out_campaign"
 
 
@@ -552,9 +550,7 @@ def test_at_any_past_moment_the_gate_answers_what_it_answered_then(person):
         lambda: assign(uncampaigned, None),
         lambda: receive(uncampaigned, person, "UNSTOP"),
         lambda: receive(sibling, person, "stop."),
-        lambda: consent.review(
-            Hold.objects.get(closed_at__isnull=True).pk, is_opt_out=True, reviewer=None, reason=""
-        ),
+        lambda: consent.review(Hold.objects.get(closed_at__isnull=True).pk, is_opt_out=True, reviewer=None, reason=""),
         lambda: assign(sibling, campaign),
     ]
     said = []
@@ -614,7 +610,9 @@ def test_many_questions_are_answered_like_one_by_one_in_a_fixed_number_of_querie
     alone = [verdict(number, to).as_dict() for number, to in pairs]
     fresh = {n.pk: n for n in Number.objects.select_related("company", "account").filter(company=company)}
     pairs = [(fresh[number.pk], to) for number, to in pairs]
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         together = [answer.as_dict() for answer in gate.check_many(pairs)]
 
     assert together == alone

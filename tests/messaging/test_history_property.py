@@ -14,7 +14,14 @@ from django.db import transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from messaging import consent, gate, outbox
 from messaging.models import ConsoleText, Hold, Message, OptOut, Recipient
@@ -100,9 +107,7 @@ class Model:
         else:
             members = {n for n in NUMBERS if place == ("campaign", self.campaign[n] or "")}
             members |= {n for (n, c), moment in self.left.items() if place == ("campaign", c) and moment >= written}
-            blocks.append(
-                Block(is_hold, place, number, written, written, kind.get("by_carrier", False), members)
-            )
+            blocks.append(Block(is_hold, place, number, written, written, kind.get("by_carrier", False), members))
         if not is_hold:
             blocks[:] = [b for b in blocks if not (b.is_hold and place in (("company", ""), b.place))]
 
@@ -218,9 +223,7 @@ class Histories(RuleBasedStateMachine):
         self.a_text_comes(number, person, word, 0)
 
     @rule(number=numbers, person=people, data=st.data())
-    def texts_come_in_another_order_than_they_were_written(
-        self, number: str, person: str, data: st.DataObject
-    ) -> None:
+    def texts_come_in_another_order_than_they_were_written(self, number: str, person: str, data: st.DataObject) -> None:
         words = [data.draw(st.sampled_from(["STOP", "UNSTOP", "please stop texting me"])) for _ in range(3)]
         for place in data.draw(st.permutations(range(3))):
             # All of them were written within the last minutes, one minute after the other.
@@ -234,9 +237,7 @@ class Histories(RuleBasedStateMachine):
         self.model.join(number, campaign, now)
 
     @rule(number=numbers, person=people, word=st.sampled_from(["STOP", "please stop texting me"]), data=st.data())
-    def a_number_moves_just_after_a_command(
-        self, number: str, person: str, word: str, data: st.DataObject
-    ) -> None:
+    def a_number_moves_just_after_a_command(self, number: str, person: str, word: str, data: st.DataObject) -> None:
         self.a_text_comes(number, person, word, 0)
         siblings = [n for n in NUMBERS if self.model.campaign[n] == self.model.campaign[number]]
         mover = data.draw(st.sampled_from([*siblings, "alone"]))
@@ -261,9 +262,7 @@ class Histories(RuleBasedStateMachine):
     def a_number_is_given_up_or_taken_back(self, number: str) -> None:
         now = self.pass_time()
         self.model.active[number] = not self.model.active[number]
-        Number.objects.filter(pk=self.number[number].pk).update(
-            given_up_at=None if self.model.active[number] else now
-        )
+        Number.objects.filter(pk=self.number[number].pk).update(given_up_at=None if self.model.active[number] else now)
 
     @rule(number=numbers, person=people)
     def a_carrier_says_that_somebody_opted_out(self, number: str, person: str) -> None:
@@ -296,7 +295,9 @@ class Histories(RuleBasedStateMachine):
     @rule(number=numbers, person=people)
     def a_text_is_sent(self, number: str, person: str) -> None:
         self.pass_time()
-        message = outbox.accept(Number.objects.get(pk=self.number[number].pk), self.person[person], "Your order is ready.")
+        message = outbox.accept(
+            Number.objects.get(pk=self.number[number].pk), self.person[person], "Your order is ready."
+        )
         code = self.model.answer(number, person)
         assert message.state == ("queued" if code == "ok" else "refused")
         if message.verdict:

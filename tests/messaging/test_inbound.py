@@ -206,7 +206,9 @@ def test_where_the_carrier_has_confirmed_the_portal_does_not(person):
     assert not Message.objects.filter(direction="out").exists()
 
     # Without that field nobody has.
-    inbound.take(account, WebhookRequest("POST", "", body.replace("SM1", "SM2").replace("&OptOutType=STOP", "").encode()))
+    inbound.take(
+        account, WebhookRequest("POST", "", body.replace("SM1", "SM2").replace("&OptOutType=STOP", "").encode())
+    )
     assert Message.objects.get(direction="out").purpose == "confirmation"
 
 

@@ -235,7 +235,7 @@ def test_a_text_whose_worker_died_with_it_in_hand_becomes_uncertain_and_is_never
     message = send(NumberFactory(), person)
     lease, _ = outbox.claim(1)
     now = timezone.now()
-    assert outbox._take_in_hand(message.pk, lease) is not None  # here the worker is killed
+    assert outbox.take_in_hand(message.pk, lease) is not None  # here the worker is killed
     assert state(message) == "sending"
     work()
     with time_machine.travel(now + timedelta(minutes=4)):

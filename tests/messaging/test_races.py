@@ -51,7 +51,9 @@ def test_one_stop_delivered_fifty_times_at_once_is_one_message_one_event_one_opt
 
 
 @pytest.mark.behaviour("N5")
-@pytest.mark.parametrize(("text", "events", "replies"), [("HELP", 1, 1), ("UNSTOP", 1, 0), ("stop!!", 1, 0), ("Hi", 0, 0)])
+@pytest.mark.parametrize(
+    ("text", "events", "replies"), [("HELP", 1, 1), ("UNSTOP", 1, 0), ("stop!!", 1, 0), ("Hi", 0, 0)]
+)
 def test_any_text_delivered_many_times_at_once_counts_once(text, events, replies):
     number, person = NumberFactory(), somebody()
     answers = at_once([take_of(number, person, text)] * 12)
@@ -218,7 +220,7 @@ def test_a_hand_over_and_a_stop_wait_for_each_other(first):
         if first == "stop":
             receive(number, person, "STOP")
         else:
-            taken = outbox._take_in_hand(message.pk, lease)
+            taken = outbox.take_in_hand(message.pk, lease)
             assert taken is not None
         thread.start()
         assert waits.wait(10)

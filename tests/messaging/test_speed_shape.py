@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,14 +17,14 @@ from tests.messaging.texting import document, receive, request_of, send, somebod
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
-ROWS = 50_000
+ROWS = 45_000
 BIG = ["recipient", "conversation", "message", "consentevent", "optout", "hold", "webhookreceipt"]
 
-# A company with 50,000 recipients who have texted, opted out (half of them back in) and been texted.
-# Their numbers are of the fictional range in area codes 300 to 799.
+# A company with tens of thousands of recipients who have texted, opted out (half of them back in) and been texted.
+# Their numbers are of the fictional range in area codes that no factory uses.
 FILL = """
 INSERT INTO messaging_recipient (company_id, e164, name)
-SELECT %(company)s, '+1' || (300 + i / 100) || '55501' || lpad((i %% 100)::text, 2, '0'), ''
+SELECT %(company)s, '+1' || (520 + i / 100) || '55501' || lpad((i %% 100)::text, 2, '0'), ''
 FROM generate_series(0, %(rows)s - 1) i ON CONFLICT DO NOTHING;
 
 CREATE TEMPORARY TABLE person ON COMMIT DROP AS
@@ -73,15 +74,6 @@ def number() -> Number:
     number = NumberFactory(registered=True)
     HelpMessageFactory(office=number.office)
     return Number.objects.select_related("company", "account").get(pk=number.pk)
-
-
-@pytest.fixture
-def filled(number: Number) -> Iterator[None]:
-    # Rolled back here, so that the deferred foreign keys of all these rows need not be checked.
-    with transaction.atomic():
-        fill(number, ROWS)
-        yield
-        transaction.set_rollback(True)
 
 
 def fill(number: Number, rows: int) -> None:
@@ -151,7 +143,7 @@ def paths(number: Number) -> list[Path]:
         ("claim", lambda: outbox.claim(10)),
         ("check", lambda: gate.check(fresh, known)),
         ("check of then", lambda: gate.check(fresh, known, at=known.created_at)),
-        ("check of a thousand", lambda: gate.check_many([(fresh, somebody()) for _ in range(1_000)])),
+        ("check of twenty", lambda: gate.check_many([(fresh, somebody()) for _ in range(20)])),
         ("review", review()),
         ("due holds", consent.settle_due_holds),
         ("cut off", outbox.settle_cut_off),
@@ -168,20 +160,20 @@ def measured(number: Number) -> dict[str, list[str]]:
     return found
 
 
+# Savepoints apart; a little more than it takes today.
 MOST_QUERIES = {
-    "STOP": 24, "UNSTOP": 20, "HELP": 18, "near miss": 18, "plain text": 9, "delivered again": 8, "accept": 9,
-    "accept again": 5, "refuse": 12, "hand over": 10, "claim": 1, "check": 4, "check of then": 4,
-    "check of a thousand": 4, "review": 12, "due holds": 1, "cut off": 1,
+    "STOP": 18, "UNSTOP": 16, "HELP": 16, "near miss": 13, "plain text": 8, "delivered again": 5, "accept": 9,
+    "accept again": 4, "refuse": 13, "hand over": 10, "claim": 1, "check": 4, "check of then": 4,
+    "check of twenty": 4, "review": 11, "due holds": 1, "cut off": 1,
 }  # fmt: skip
 
 
-@pytest.mark.behaviour("N7")
 def test_each_path_takes_a_fixed_number_of_queries_and_each_goes_by_an_index(number):
-    fill(number, 10)
-    small = {name: len(statements) for name, statements in measured(number).items()}
-
-    with transaction.atomic():
-        fill_more(number)
+    with rolled_back():
+        fill(number, 10)
+        small = {name: len(statements) for name, statements in measured(number).items()}
+    with rolled_back():
+        fill(number, ROWS)
         statements = measured(number)
         slow = [
             (name, scanned, statement[:300])
@@ -190,7 +182,9 @@ def test_each_path_takes_a_fixed_number_of_queries_and_each_goes_by_an_index(num
             if statement.split(None, 1)[0] in ("SELECT", "UPDATE", "DELETE")
             for scanned in sequentially_scanned(statement)
         ]
-        transaction.set_rollback(True)
+        # That this look at the plans can notice anything at all:
+        assert sequentially_scanned("SELECT * FROM messaging_message WHERE text = 'x'") == ["messaging_message"]
+        assert sequentially_scanned("UPDATE messaging_optout SET text = '' WHERE text = 'x'") == ["messaging_optout"]
 
     large = {name: len(of_path) for name, of_path in statements.items()}
     assert large == small
@@ -198,11 +192,12 @@ def test_each_path_takes_a_fixed_number_of_queries_and_each_goes_by_an_index(num
     assert slow == []
 
 
-def fill_more(number: Number) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE person")
-    other = NumberFactory(office=number.office)
-    fill(other, ROWS)
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """In a transaction that is undone here, so that the deferred foreign keys of so many rows need not be checked."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def sequentially_scanned(statement: str) -> list[str]:
@@ -221,15 +216,3 @@ def sequentially_scanned(statement: str) -> list[str]:
 
     walk(plan[0]["Plan"])
     return found
-
-
-@pytest.mark.parametrize(
-    ("statement", "scanned"),
-    [
-        ("SELECT * FROM messaging_message WHERE text = 'x'", ["messaging_message"]),
-        ("UPDATE messaging_optout SET text = '' WHERE text = 'x'", ["messaging_optout"]),
-        ("SELECT * FROM messaging_message WHERE id = 1", []),
-    ],
-)
-def test_the_look_at_the_plan_would_notice(filled, statement, scanned):
-    assert sequentially_scanned(statement) == scanned

@@ -556,7 +556,8 @@ class PlayedTwilio:
                     self.wfile.write(b'HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"sid": "SM')
                     self.close_connection = True
                     return
-                status, headers, content = answer  # type: ignore[misc]
+                assert isinstance(answer, tuple)
+                status, headers, content = answer
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

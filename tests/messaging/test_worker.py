@@ -82,9 +82,7 @@ def test_housekeeping_settles_due_holds_and_texts_that_were_cut_off(db):
     number = NumberFactory()
     receive(number, somebody(), "stop!!")
     message = send(number, somebody())
-    Message.objects.filter(pk=message.pk).update(
-        state="sending", next_attempt_at=None, handed_over_at=timezone.now()
-    )
+    Message.objects.filter(pk=message.pk).update(state="sending", next_attempt_at=None, handed_over_at=timezone.now())
     assert worker.keep_house() == 0
     assert Hold.objects.get().outcome == "waiting"
 

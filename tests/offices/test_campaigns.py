@@ -111,9 +111,7 @@ def test_the_table_refuses_a_second_open_time_and_an_end_before_the_start():
     now = timezone.now()
 
     with pytest.raises(IntegrityError, match="assignment_one_open_per_number"), transaction.atomic():
-        CampaignAssignment.objects.create(
-            company=number.company, campaign=first.campaign, number=number, starts_at=now
-        )
+        CampaignAssignment.objects.create(company=number.company, campaign=first.campaign, number=number, starts_at=now)
     with pytest.raises(IntegrityError, match="assignment_ends_after_start"), transaction.atomic():
         CampaignAssignment.objects.filter(pk=first.pk).update(ends_at=first.starts_at - timedelta(seconds=1))
 

@@ -218,7 +218,7 @@ def _day(day: date) -> str:
 def _chart(labels: list[str], series: list[tuple[str, list[int], str]]) -> dict[str, str]:
     """Data and options of a bar chart as Unfold's component wants them."""
     weak = "#8b93a1"  # readable on white and on the dark ground
-    axis = {"border": {"display": False}, "ticks": {"color": weak, "precision": 0}}
+    axis: dict[str, Any] = {"border": {"display": False}, "ticks": {"color": weak, "precision": 0}}
     options = {
         "responsive": True,
         "maintainAspectRatio": False,

@@ -17,7 +17,7 @@ from messaging import gate, keywords
 from messaging.business_days import business_days_after
 from messaging.models import ConsentEvent, Hold, Message, OptOut, Recipient
 from messaging.models.record import Block, Scope
-from offices.models import CampaignAssignment, Number, User
+from offices.models import Campaign, Number, User
 
 Kind = ConsentEvent.Kind
 Source = ConsentEvent.Source
@@ -48,10 +48,10 @@ def opt_out(
     A second opt-out adds an event and leaves the block as it is. `at` is the carrier's own time, in UTC.
     Source: Dialpad help, "Opt In and Out of SMS Messages", section Stop.
     """
-    assignment = number.current_assignment()
-    where = scope_of(number, assignment, scope)
+    campaign = number.current_campaign()
+    where = scope_of(number, campaign, scope)
     event = _record(
-        recipient, number, assignment, kind=kind, source=source, scope=where["scope"], text=text, at=at,
+        recipient, number, campaign, kind=kind, source=source, scope=where["scope"], text=text, at=at,
         reading=reading, message=message, actor=actor, reason=reason,
     )  # fmt: skip
     now = timezone.now()
@@ -93,7 +93,7 @@ def opt_in(
     the order, and the later wish counts.
     """
     event = _record(
-        recipient, number, number.current_assignment(), kind=Kind.OPT_IN, source=source, text=text, at=at,
+        recipient, number, number.current_campaign(), kind=Kind.OPT_IN, source=source, text=text, at=at,
         reading=reading, message=message, actor=actor, reason=reason,
     )  # fmt: skip
     now = timezone.now()
@@ -122,7 +122,7 @@ def help_asked(
 ) -> ConsentEvent:
     """Record that `recipient` asked for help; it changes no block."""
     return _record(
-        recipient, number, number.current_assignment(), kind=Kind.HELP, source=Source.RECIPIENT, text=text, at=at,
+        recipient, number, number.current_campaign(), kind=Kind.HELP, source=Source.RECIPIENT, text=text, at=at,
         reading=reading, message=message,
     )  # fmt: skip
 
@@ -141,11 +141,11 @@ def hold(
 
     On a toll-free number, where STOP would have been the network's, the hold is on that number alone.
     """
-    assignment = number.current_assignment()
+    campaign = number.current_campaign()
     network = number.is_toll_free and not recipient.company.toll_free_stop
-    where = scope_of(number, assignment, Scope.NUMBER if network else None)
+    where = scope_of(number, campaign, Scope.NUMBER if network else None)
     event = _record(
-        recipient, number, assignment, kind=Kind.HOLD, source=Source.RECIPIENT, scope=where["scope"], text=text, at=at,
+        recipient, number, campaign, kind=Kind.HOLD, source=Source.RECIPIENT, scope=where["scope"], text=text, at=at,
         reading=reading, message=message, reason=f"Near miss: {reading.near_miss}.",
     )  # fmt: skip
     now = timezone.now()
@@ -175,9 +175,10 @@ def review(hold_id: int, *, is_opt_out: bool, reviewer: User | None, reason: str
     `reviewer` is None when nobody reviewed it in time and the portal settles it.
     """
     with transaction.atomic():
-        found = Hold.objects.select_related("recipient", "opened_by", "message__number").get(pk=hold_id)
+        found = Hold.objects.select_related("recipient", "message").get(pk=hold_id)
         recipient = Recipient.objects.locked(found.company_id, found.recipient.e164)
-        waiting = Hold.objects.select_for_update().get(pk=hold_id)
+        rows = Hold.objects.select_related("campaign", "opened_by")
+        waiting = rows.select_for_update(of=("self",)).get(pk=hold_id)
         if not waiting.is_open:
             return waiting
         number = Number.objects.select_related("office", "company").get(pk=found.message.number_id)
@@ -187,7 +188,7 @@ def review(hold_id: int, *, is_opt_out: bool, reviewer: User | None, reason: str
             outcome = Hold.Outcome.OPTED_OUT
         else:
             event = _record(
-                recipient, number, number.current_assignment(), kind=Kind.RELEASE, source=source, scope=waiting.scope,
+                recipient, number, number.current_campaign(), kind=Kind.RELEASE, source=source, scope=waiting.scope,
                 text=waiting.text, at=timezone.now(), actor=reviewer, reason=reason,
             )  # fmt: skip
             outcome = Hold.Outcome.RELEASED
@@ -220,7 +221,7 @@ def record_refusal(message: Message, verdict: gate.Verdict) -> ConsentEvent:
     """Record that a text was refused or cancelled, and by which verdict. The text itself stays with the message."""
     number = message.number
     return _record(
-        message.recipient, number, number.current_assignment(), kind=Kind.REFUSAL,
+        message.recipient, number, number.current_campaign(), kind=Kind.REFUSAL,
         source=Source.PERSON if message.author_id else Source.API if message.author_name else Source.SYSTEM,
         at=timezone.now(), message=message, actor=message.author, reason=f"{verdict.code}: {verdict.reason}",
         actor_name=message.author_name,
@@ -252,8 +253,8 @@ def _opt_out_like(
     then = waiting.opened_by
     event = _record(
         # The campaign that was held, also when the number has left it since.
-        recipient, number, waiting if waiting.campaign_id else number.current_assignment(), kind=Kind.OPT_OUT, source=source, scope=waiting.scope, text=waiting.text,
-        at=waiting.texted_at, actor=reviewer, reason=reason,
+        recipient, number, waiting.campaign or number.current_campaign(), kind=Kind.OPT_OUT, source=source,
+        scope=waiting.scope, text=waiting.text, at=waiting.texted_at, actor=reviewer, reason=reason,
         words=waiting.matched_words, rule_version=then.rule_version, carrier_message_id=then.carrier_message_id,
         carrier=then.carrier, message_id=waiting.message_id,
     )  # fmt: skip
@@ -273,12 +274,12 @@ def _opt_out_like(
     return event
 
 
-def scope_of(number: Number, assignment: CampaignAssignment | None, scope: str | None) -> dict[str, Any]:
+def scope_of(number: Number, campaign: Campaign | None, scope: str | None) -> dict[str, Any]:
     """The scope of an opt-out texted to `number`, as fields of a Block. Only a registered campaign is one."""
     if scope == Scope.NUMBER:
         return {"scope": Scope.NUMBER, "campaign": None}
-    if assignment and assignment.campaign.is_registered and scope != Scope.COMPANY and not number.is_toll_free:
-        return {"scope": Scope.CAMPAIGN, "campaign": assignment.campaign}
+    if campaign and campaign.is_registered and scope != Scope.COMPANY and not number.is_toll_free:
+        return {"scope": Scope.CAMPAIGN, "campaign": campaign}
     return {"scope": Scope.COMPANY, "campaign": None}
 
 
@@ -317,7 +318,7 @@ def _overtake_holds(recipient: Recipient, where: dict[str, Any], event: ConsentE
 def _record(
     recipient: Recipient,
     number: Number,
-    assignment: CampaignAssignment | Hold | None,
+    campaign: Campaign | None,
     *,
     kind: str,
     source: str,
@@ -336,7 +337,6 @@ def _record(
     reason: str = "",
 ) -> ConsentEvent:
     """Add one event, with the facts copied as they are at this moment."""
-    campaign = assignment.campaign if assignment else None
     return ConsentEvent.objects.create(
         company_id=recipient.company_id,
         office_id=number.office_id,

@@ -25,7 +25,7 @@ class Rules:
     help: frozenset[str]
     # Wishes to stop in free wording: patterns over the normalised text.
     wishes: tuple[re.Pattern[str], ...]
-    # Those of the stop words that are a wish also as one sentence among others ("Cancel. I'll come on Monday." is none).
+    # Those of the stop words that are a wish also as one sentence among others. "Cancel. I'll come on Monday." is none.
     stop_sentences: frozenset[str]
 
 
@@ -43,7 +43,8 @@ RULES = Rules(
     wishes=tuple(
         re.compile(pattern)
         for pattern in (
-            r"^(?:stop|stopall|unsubscribe|quit|end|cancel|optout)(?: (?:stop|stopall|all|unsubscribe|quit|end|cancel|optout))+$",
+            r"^(?:stop|stopall|unsubscribe|quit|end|cancel|optout)"
+            r"(?: (?:stop|stopall|all|unsubscribe|quit|end|cancel|optout))+$",
             r"^s t o p$",
             r"^(?:ok|okay|no|and|now|hey|hi|yes) stop$",
             r"^stop (?:i'?m|i am|i|wrong|not|no|ok|okay|who|you|u)\b",

@@ -135,18 +135,18 @@ class NumberForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
         campaigns = access.visible_to(self.user, Campaign).select_related("company")
         if self.instance.pk:
             company = self.instance.company_id
             campaigns = campaigns.filter(company=company)
-            current = self.instance.current_assignment()
-            self.initial["campaign"] = current.campaign_id if current else None
+            self.initial["campaign"] = self.instance.current_campaign()
             for name in ("office", "account"):
-                if name in self.fields:
-                    self.fields[name].queryset = self.fields[name].queryset.filter(company=company)
-        if "campaign" in self.fields:
-            self.fields["campaign"].queryset = campaigns
-            self.fields["campaign"].label_from_instance = self.name_of_campaign
+                if name in fields:
+                    fields[name].queryset = fields[name].queryset.filter(company=company)
+        if "campaign" in fields:
+            fields["campaign"].queryset = campaigns
+            fields["campaign"].label_from_instance = self.name_of_campaign
 
     def name_of_campaign(self, campaign: Campaign) -> str:
         name = f"{campaign} ({campaign.get_status_display().lower()})"
@@ -300,18 +300,19 @@ class PersonForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "role" in self.fields:
+        fields: dict[str, Any] = self.fields
+        if "role" in fields:
             grants = access.roles_to_grant(self.user)
             granted = [choice for choice in Membership.Role.choices if choice[0] in grants]
             # Nobody becomes company admin because it stood first.
-            self.fields["role"].choices = granted if self.instance.pk else [("", "Select value"), *granted]
-        if "office" in self.fields:
-            self.fields["office"].help_text = "For office admins and agents; the others see every office."
+            fields["role"].choices = granted if self.instance.pk else [("", "Select value"), *granted]
+        if "office" in fields:
+            fields["office"].help_text = "For office admins and agents; the others see every office."
         if self.instance.pk:
             person = self.instance.user
-            if "office" in self.fields:
-                offices = self.fields["office"].queryset
-                self.fields["office"].queryset = offices.filter(company=self.instance.company_id)
+            if "office" in fields:
+                offices = fields["office"].queryset
+                fields["office"].queryset = offices.filter(company=self.instance.company_id)
             is_mine = access.may_manage_login(self.user, person)
             for name in ("first_name", "last_name", "email"):
                 self.initial[name] = getattr(person, name)

@@ -30,9 +30,11 @@ class TheOnlyChoice(forms.ModelChoiceField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "widget": forms.HiddenInput, "required": False})
+        assert self.queryset is not None
         self.initial = self.queryset.get().pk
 
     def clean(self, value: Any) -> Model:
+        assert self.queryset is not None
         only: Model = self.queryset.get()
         return only
 
@@ -63,13 +65,14 @@ class Scoped:
         rows = super().get_field_queryset(db, db_field, request)  # type: ignore[misc]
         if rows is None:
             rows = db_field.remote_field.model._default_manager.all()
-        rows = access.visible_to(request.user, rows)
         if access.is_operator(request.user):
             return rows
         companies, offices, companies_of_offices = access.reach(request.user, self.model, "change")
         related = db_field.remote_field.model
         if related is Company:
+            # Also for office admins, who do not see the company's settings but write rows that belong to it.
             return rows.filter(pk__in=companies | companies_of_offices)
+        rows = access.visible_to(request.user, rows)
         if related is Office:
             return rows.filter(Q(company__in=companies) | Q(pk__in=offices))
         if getattr(related, "company_lookup", "") == "company":

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -162,7 +163,7 @@ def test_pure_modules_import_without_django_being_there():
     code = "import sys; sys.modules['django'] = None\n" + "\n".join(
         f"import {name.removesuffix('.py').replace('/', '.')}" for name in PURE
     )
-    ran = subprocess.run([ROOT / ".venv/bin/python", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 
     assert ran.returncode == 0, ran.stderr
 

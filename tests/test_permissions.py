@@ -123,7 +123,7 @@ OF_EVERYBODY = {"home", "admin:login", "admin:logout", "admin:password_change", 
 # Not of the admin: they know tokens or signatures, and have tests of their own in tests/messaging/.
 OTHERWISE_GUARDED = {
     "webhook", "api:inbound", "api:check", "api:messages", "api:opt_outs", "api:consent_events", "schema", "docs",
-    "healthz", "readyz", "metrics",
+    "healthz", "readyz",
 }  # fmt: skip
 WITHOUT_NAME = {"admin/(?P<url>.*)$"}  # the admin's own "no such page"
 
@@ -154,6 +154,7 @@ MAY_CHANGE: dict[str, set[str]] = {
     "admin:offices_apitoken_revoke": COMPANY,
     "admin:messaging_recipient_change": SENDERS,
     "admin:messaging_hold_decide": COMPANY,
+    "admin:messaging_message_decide": COMPANY,  # whether an uncertain text left; its words stay
     "messaging:conversation_send": SENDERS,
     "messaging:new_conversation": SENDERS,
 }

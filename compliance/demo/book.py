@@ -181,7 +181,7 @@ class Book(Rows):
     def _opted_out(
         self, person: Person, number: Number, message: Message, reading: keywords.Reading, at: datetime
     ) -> None:
-        where = consent.scope_of(number, self.assignment(number, at), None)
+        where = consent.scope_of(number, self.campaign(number, at), None)
         event = self.event(
             person.recipient, number, Kind.OPT_OUT, at, scope=where["scope"], message=message, reading=reading
         )
@@ -212,7 +212,7 @@ class Book(Rows):
 
     def _held(self, person: Person, number: Number, message: Message, reading: keywords.Reading, at: datetime) -> None:
         network = number.is_toll_free and not self.firm.company.toll_free_stop
-        where = consent.scope_of(number, self.assignment(number, at), Scope.NUMBER if network else None)
+        where = consent.scope_of(number, self.campaign(number, at), Scope.NUMBER if network else None)
         event = self.event(
             person.recipient, number, Kind.HOLD, at, scope=where["scope"], message=message, reading=reading,
             reason=f"Near miss: {reading.near_miss}.",

@@ -20,7 +20,7 @@ from messaging.models import (
     Recipient,
     WebhookReceipt,
 )
-from offices.models import CampaignAssignment, HelpMessage, Number, User
+from offices.models import Campaign, CampaignAssignment, HelpMessage, Number, User
 
 from .companies import Firm
 
@@ -69,10 +69,10 @@ class Rows:
             )
         return self.recipients[address]
 
-    def assignment(self, number: Number, at: datetime) -> CampaignAssignment | None:
+    def campaign(self, number: Number, at: datetime) -> Campaign | None:
         for one in self.assignments.get(number.pk, []):
             if one.starts_at <= at and (one.ends_at is None or one.ends_at > at):
-                return one
+                return one.campaign
         return None
 
     def message(
@@ -125,8 +125,7 @@ class Rows:
         **fields: Any,
     ) -> ConsentEvent:
         """As consent._record: the facts as they were at that moment."""
-        assignment = self.assignment(number, at)
-        campaign = assignment.campaign if assignment else None
+        campaign = self.campaign(number, at)
         values: dict[str, Any] = {
             "received_text": message.text if text is None and message else text or "",
             "received_at": (message and message.received_at) or at,

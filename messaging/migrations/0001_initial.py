@@ -7,371 +7,835 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('offices', '0002_help_message_append_only'),
+        ("offices", "0002_help_message_append_only"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ConsentEvent',
+            name="ConsentEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('recipient_e164', models.CharField(max_length=20, verbose_name="recipient's number")),
-                ('kind', models.CharField(choices=[('opt_out', 'Opt-out'), ('opt_in', 'Opt-in'), ('help', 'Help'), ('hold', 'Hold'), ('release', 'Release'), ('refusal', 'Text refused'), ('import', 'Import'), ('manual', 'By hand'), ('carrier', "Carrier's opt-out")], max_length=10)),
-                ('source', models.CharField(choices=[('recipient', "Recipient's text"), ('person', 'A person in the portal'), ('carrier', 'Carrier'), ('api', 'Integration'), ('system', 'Portal')], max_length=10)),
-                ('number_e164', models.CharField(blank=True, max_length=16, verbose_name='our number')),
-                ('number_kind', models.CharField(blank=True, choices=[('ten_digit', 'Ten-digit'), ('toll_free', 'Toll-free'), ('short_code', 'Short code')], max_length=10)),
-                ('office_name', models.CharField(blank=True, max_length=120)),
-                ('campaign_id_then', models.BigIntegerField(null=True)),
-                ('campaign_name', models.CharField(blank=True, max_length=120)),
-                ('campaign_registry_id', models.CharField(blank=True, max_length=20)),
-                ('campaign_status', models.CharField(blank=True, choices=[('draft', 'Draft'), ('pending', 'Pending'), ('registered', 'Registered'), ('rejected', 'Rejected'), ('suspended', 'Suspended'), ('expired', 'Expired')], max_length=12)),
-                ('scope', models.CharField(blank=True, choices=[('campaign', 'One campaign'), ('company', 'Whole company'), ('number', 'One number')], max_length=10)),
-                ('received_text', models.TextField(blank=True)),
-                ('matched_words', models.CharField(blank=True, max_length=200)),
-                ('reading', models.CharField(blank=True, choices=[('exact', 'Exact: only the bare word, in any letter case'), ('forgiving', 'Forgiving: spaces, punctuation and emoji around it do not matter')], max_length=10)),
-                ('rule_version', models.CharField(blank=True, max_length=20)),
-                ('reason', models.TextField(blank=True)),
-                ('received_at', models.DateTimeField(help_text="The carrier's own time where it gives one.")),
-                ('stored_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('carrier', models.CharField(blank=True, max_length=20)),
-                ('carrier_message_id', models.CharField(blank=True, max_length=255)),
-                ('message_id_then', models.BigIntegerField(null=True)),
-                ('actor_id_then', models.BigIntegerField(null=True)),
-                ('actor_name', models.CharField(blank=True, max_length=200)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('office', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.office')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("recipient_e164", models.CharField(max_length=20, verbose_name="recipient's number")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("opt_out", "Opt-out"),
+                            ("opt_in", "Opt-in"),
+                            ("help", "Help"),
+                            ("hold", "Hold"),
+                            ("release", "Release"),
+                            ("refusal", "Text refused"),
+                            ("import", "Import"),
+                            ("manual", "By hand"),
+                            ("carrier", "Carrier's opt-out"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("recipient", "Recipient's text"),
+                            ("person", "A person in the portal"),
+                            ("carrier", "Carrier"),
+                            ("api", "Integration"),
+                            ("system", "Portal"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("number_e164", models.CharField(blank=True, max_length=16, verbose_name="our number")),
+                (
+                    "number_kind",
+                    models.CharField(
+                        blank=True,
+                        choices=[("ten_digit", "Ten-digit"), ("toll_free", "Toll-free"), ("short_code", "Short code")],
+                        max_length=10,
+                    ),
+                ),
+                ("office_name", models.CharField(blank=True, max_length=120)),
+                ("campaign_id_then", models.BigIntegerField(null=True)),
+                ("campaign_name", models.CharField(blank=True, max_length=120)),
+                ("campaign_registry_id", models.CharField(blank=True, max_length=20)),
+                (
+                    "campaign_status",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("draft", "Draft"),
+                            ("pending", "Pending"),
+                            ("registered", "Registered"),
+                            ("rejected", "Rejected"),
+                            ("suspended", "Suspended"),
+                            ("expired", "Expired"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "scope",
+                    models.CharField(
+                        blank=True,
+                        choices=[("campaign", "One campaign"), ("company", "Whole company"), ("number", "One number")],
+                        max_length=10,
+                    ),
+                ),
+                ("received_text", models.TextField(blank=True)),
+                ("matched_words", models.CharField(blank=True, max_length=200)),
+                (
+                    "reading",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("exact", "Exact: only the bare word, in any letter case"),
+                            ("forgiving", "Forgiving: spaces, punctuation and emoji around it do not matter"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("rule_version", models.CharField(blank=True, max_length=20)),
+                ("reason", models.TextField(blank=True)),
+                ("received_at", models.DateTimeField(help_text="The carrier's own time where it gives one.")),
+                ("stored_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("carrier", models.CharField(blank=True, max_length=20)),
+                ("carrier_message_id", models.CharField(blank=True, max_length=255)),
+                ("message_id_then", models.BigIntegerField(null=True)),
+                ("actor_id_then", models.BigIntegerField(null=True)),
+                ("actor_name", models.CharField(blank=True, max_length=200)),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "office",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.office"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='ConsoleText',
+            name="ConsoleText",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sender', models.CharField(max_length=20)),
-                ('to', models.CharField(max_length=20)),
-                ('text', models.TextField(blank=True)),
-                ('media', models.JSONField(default=list)),
-                ('reference', models.CharField(max_length=64)),
-                ('taken_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sender", models.CharField(max_length=20)),
+                ("to", models.CharField(max_length=20)),
+                ("text", models.TextField(blank=True)),
+                ("media", models.JSONField(default=list)),
+                ("reference", models.CharField(max_length=64)),
+                ("taken_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['-pk'],
-                'indexes': [models.Index(fields=['to', '-id'], name='console_text_by_recipient')],
+                "ordering": ["-pk"],
+                "indexes": [models.Index(fields=["to", "-id"], name="console_text_by_recipient")],
             },
         ),
         migrations.CreateModel(
-            name='Conversation',
+            name="Conversation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('last_message_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='last text')),
-                ('last_text', models.CharField(blank=True, max_length=120)),
-                ('last_direction', models.CharField(default='in', max_length=3)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('number', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conversations', to='offices.number', verbose_name='our number')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "last_message_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="last text"
+                    ),
+                ),
+                ("last_text", models.CharField(blank=True, max_length=120)),
+                ("last_direction", models.CharField(default="in", max_length=3)),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "number",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="conversations",
+                        to="offices.number",
+                        verbose_name="our number",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-last_message_at'],
+                "ordering": ["-last_message_at"],
             },
         ),
         migrations.CreateModel(
-            name='Recipient',
+            name="Recipient",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('e164', models.CharField(help_text='E.164; for a sender that is no phone number its short code or name, which cannot be answered.', max_length=20, verbose_name='number')),
-                ('name', models.CharField(blank=True, help_text='For your people; never sent.', max_length=120)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='recipients', to='offices.company')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "e164",
+                    models.CharField(
+                        help_text="E.164; for a sender that is no phone number its short code or name, which cannot be answered.",
+                        max_length=20,
+                        verbose_name="number",
+                    ),
+                ),
+                ("name", models.CharField(blank=True, help_text="For your people; never sent.", max_length=120)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="recipients", to="offices.company"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='OptOut',
+            name="OptOut",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('scope', models.CharField(choices=[('campaign', 'One campaign'), ('company', 'Whole company'), ('number', 'One number')], max_length=10)),
-                ('texted_number', models.CharField(help_text='The number that the recipient texted.', max_length=16)),
-                ('text', models.TextField(blank=True)),
-                ('texted_at', models.DateTimeField()),
-                ('opened_at', models.DateTimeField(help_text='From when on the gate refuses.')),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('is_carrier', models.BooleanField(default=False, help_text="The carrier told us; the recipient's text never came.")),
-                ('campaign', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.campaign')),
-                ('closed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='messaging.consentevent')),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('office', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.office')),
-                ('opened_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='messaging.consentevent')),
-                ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='%(class)ss', to='messaging.recipient')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[("campaign", "One campaign"), ("company", "Whole company"), ("number", "One number")],
+                        max_length=10,
+                    ),
+                ),
+                ("texted_number", models.CharField(help_text="The number that the recipient texted.", max_length=16)),
+                ("text", models.TextField(blank=True)),
+                ("texted_at", models.DateTimeField()),
+                ("opened_at", models.DateTimeField(help_text="From when on the gate refuses.")),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "is_carrier",
+                    models.BooleanField(
+                        default=False, help_text="The carrier told us; the recipient's text never came."
+                    ),
+                ),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="offices.campaign",
+                    ),
+                ),
+                (
+                    "closed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="messaging.consentevent",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "office",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.office"
+                    ),
+                ),
+                (
+                    "opened_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.consentevent"
+                    ),
+                ),
+                (
+                    "recipient",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="%(class)ss", to="messaging.recipient"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'opt-out',
-                'ordering': ['-pk'],
-                'abstract': False,
+                "verbose_name": "opt-out",
+                "ordering": ["-pk"],
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('direction', models.CharField(choices=[('in', 'From the recipient'), ('out', 'To the recipient')], max_length=3)),
-                ('channel', models.CharField(choices=[('chat', 'Chat'), ('sms', 'SMS'), ('mms', 'MMS')], max_length=4)),
-                ('purpose', models.CharField(choices=[('ordinary', 'Text'), ('confirmation', 'Confirmation of STOP'), ('help_reply', 'Answer to HELP')], default='ordinary', max_length=12)),
-                ('text', models.TextField(blank=True)),
-                ('media', models.JSONField(blank=True, default=list, help_text='List of {url, content_type}.')),
-                ('segments', models.PositiveSmallIntegerField(default=1)),
-                ('state', models.CharField(choices=[('received', 'Received'), ('queued', 'Queued'), ('sending', 'Sending'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('refused', 'Refused'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('uncertain', 'Uncertain')], max_length=10)),
-                ('outcome', models.CharField(blank=True, choices=[('opted_out', 'Opted out'), ('opted_in', 'Opted in'), ('help', 'Asked for help'), ('held', 'Held for review'), ('conversation', 'Conversation'), ('chat', 'Chat'), ('network_keyword', 'Handled by the network')], help_text='How a received text was read.', max_length=16)),
-                ('carrier_message_id', models.CharField(blank=True, max_length=255)),
-                ('idempotency_key', models.CharField(blank=True, max_length=255)),
-                ('author_name', models.CharField(blank=True, max_length=200)),
-                ('received_at', models.DateTimeField(help_text="The carrier's own time of a received text.", null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('next_attempt_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(help_text='Never sent after this moment.', null=True)),
-                ('handed_over_at', models.DateTimeField(null=True)),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('verdict', models.JSONField(help_text='Why it was refused or cancelled.', null=True)),
-                ('error', models.TextField(blank=True)),
-                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.carrieraccount')),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='messaging.conversation')),
-                ('help_message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.helpmessage')),
-                ('number', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.number')),
-                ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='messaging.recipient')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "direction",
+                    models.CharField(choices=[("in", "From the recipient"), ("out", "To the recipient")], max_length=3),
+                ),
+                ("channel", models.CharField(choices=[("chat", "Chat"), ("sms", "SMS"), ("mms", "MMS")], max_length=4)),
+                (
+                    "purpose",
+                    models.CharField(
+                        choices=[
+                            ("ordinary", "Text"),
+                            ("confirmation", "Confirmation of STOP"),
+                            ("help_reply", "Answer to HELP"),
+                        ],
+                        default="ordinary",
+                        max_length=12,
+                    ),
+                ),
+                ("text", models.TextField(blank=True)),
+                ("media", models.JSONField(blank=True, default=list, help_text="List of {url, content_type}.")),
+                ("segments", models.PositiveSmallIntegerField(default=1)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("queued", "Queued"),
+                            ("sending", "Sending"),
+                            ("sent", "Sent"),
+                            ("delivered", "Delivered"),
+                            ("refused", "Refused"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("uncertain", "Uncertain"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("opted_out", "Opted out"),
+                            ("opted_in", "Opted in"),
+                            ("help", "Asked for help"),
+                            ("held", "Held for review"),
+                            ("conversation", "Conversation"),
+                            ("chat", "Chat"),
+                            ("network_keyword", "Handled by the network"),
+                        ],
+                        help_text="How a received text was read.",
+                        max_length=16,
+                    ),
+                ),
+                ("carrier_message_id", models.CharField(blank=True, max_length=255)),
+                ("idempotency_key", models.CharField(blank=True, max_length=255)),
+                ("author_name", models.CharField(blank=True, max_length=200)),
+                (
+                    "received_at",
+                    models.DateTimeField(help_text="The carrier's own time of a received text.", null=True),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(help_text="Never sent after this moment.", null=True)),
+                ("handed_over_at", models.DateTimeField(null=True)),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("verdict", models.JSONField(help_text="Why it was refused or cancelled.", null=True)),
+                ("error", models.TextField(blank=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="offices.carrieraccount",
+                    ),
+                ),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="messaging.conversation",
+                    ),
+                ),
+                (
+                    "help_message",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="offices.helpmessage",
+                    ),
+                ),
+                (
+                    "number",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.number"
+                    ),
+                ),
+                (
+                    "recipient",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.recipient"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='Hold',
+            name="Hold",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('scope', models.CharField(choices=[('campaign', 'One campaign'), ('company', 'Whole company'), ('number', 'One number')], max_length=10)),
-                ('texted_number', models.CharField(help_text='The number that the recipient texted.', max_length=16)),
-                ('text', models.TextField(blank=True)),
-                ('texted_at', models.DateTimeField()),
-                ('opened_at', models.DateTimeField(help_text='From when on the gate refuses.')),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('near_miss', models.CharField(help_text='What kind of near miss it is.', max_length=40)),
-                ('matched_words', models.CharField(blank=True, max_length=200)),
-                ('due_at', models.DateTimeField(help_text='Unreviewed then, it becomes an opt-out.')),
-                ('outcome', models.CharField(choices=[('waiting', 'Waits for review'), ('opted_out', 'Became an opt-out'), ('released', 'Released'), ('overtaken', 'Overtaken by STOP or UNSTOP')], default='waiting', max_length=10)),
-                ('review_reason', models.TextField(blank=True)),
-                ('campaign', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.campaign')),
-                ('closed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='messaging.consentevent')),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('office', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.office')),
-                ('opened_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='messaging.consentevent')),
-                ('reviewer', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='messaging.message')),
-                ('recipient', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='%(class)ss', to='messaging.recipient')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[("campaign", "One campaign"), ("company", "Whole company"), ("number", "One number")],
+                        max_length=10,
+                    ),
+                ),
+                ("texted_number", models.CharField(help_text="The number that the recipient texted.", max_length=16)),
+                ("text", models.TextField(blank=True)),
+                ("texted_at", models.DateTimeField()),
+                ("opened_at", models.DateTimeField(help_text="From when on the gate refuses.")),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                ("near_miss", models.CharField(help_text="What kind of near miss it is.", max_length=40)),
+                ("matched_words", models.CharField(blank=True, max_length=200)),
+                ("due_at", models.DateTimeField(help_text="Unreviewed then, it becomes an opt-out.")),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waits for review"),
+                            ("opted_out", "Became an opt-out"),
+                            ("released", "Released"),
+                            ("overtaken", "Overtaken by STOP or UNSTOP"),
+                        ],
+                        default="waiting",
+                        max_length=10,
+                    ),
+                ),
+                ("review_reason", models.TextField(blank=True)),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="offices.campaign",
+                    ),
+                ),
+                (
+                    "closed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="messaging.consentevent",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "office",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.office"
+                    ),
+                ),
+                (
+                    "opened_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.consentevent"
+                    ),
+                ),
+                (
+                    "reviewer",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="messaging.message"
+                    ),
+                ),
+                (
+                    "recipient",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="%(class)ss", to="messaging.recipient"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
-                'abstract': False,
+                "ordering": ["-pk"],
+                "abstract": False,
             },
         ),
         migrations.AddField(
-            model_name='conversation',
-            name='recipient',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conversations', to='messaging.recipient'),
+            model_name="conversation",
+            name="recipient",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="conversations", to="messaging.recipient"
+            ),
         ),
         migrations.AddField(
-            model_name='consentevent',
-            name='recipient',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='messaging.recipient'),
+            model_name="consentevent",
+            name="recipient",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="events", to="messaging.recipient"
+            ),
         ),
         migrations.CreateModel(
-            name='WebhookReceipt',
+            name="WebhookReceipt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('carrier', models.CharField(max_length=20)),
-                ('content_type', models.CharField(blank=True, max_length=255)),
-                ('body', models.BinaryField()),
-                ('status', models.CharField(choices=[('understood', 'Understood'), ('not_understood', 'Not understood'), ('resolved', 'Run again with success'), ('dismissed', 'Dismissed')], max_length=16)),
-                ('error', models.TextField(blank=True)),
-                ('stored_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('settled_at', models.DateTimeField(null=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.carrieraccount')),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='receipts', to='messaging.message')),
-                ('settled_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("carrier", models.CharField(max_length=20)),
+                ("content_type", models.CharField(blank=True, max_length=255)),
+                ("body", models.BinaryField()),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("understood", "Understood"),
+                            ("not_understood", "Not understood"),
+                            ("resolved", "Run again with success"),
+                            ("dismissed", "Dismissed"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("error", models.TextField(blank=True)),
+                ("stored_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("settled_at", models.DateTimeField(null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.carrieraccount"
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="receipts",
+                        to="messaging.message",
+                    ),
+                ),
+                (
+                    "settled_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'received request',
-                'ordering': ['-pk'],
+                "verbose_name": "received request",
+                "ordering": ["-pk"],
             },
         ),
         migrations.AddConstraint(
-            model_name='recipient',
-            constraint=models.UniqueConstraint(fields=('company', 'e164'), name='recipient_once_per_company'),
+            model_name="recipient",
+            constraint=models.UniqueConstraint(fields=("company", "e164"), name="recipient_once_per_company"),
         ),
         migrations.AddConstraint(
-            model_name='recipient',
-            constraint=models.CheckConstraint(condition=models.Q(('e164__regex', '^(\\+[1-9]\\d{6,14}|[1-9]\\d{2,7}|[A-Za-z0-9 ._&+-]{1,11})$')), name='recipient_e164_or_sender_id'),
+            model_name="recipient",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("e164__regex", "^(\\+[1-9]\\d{6,14}|[1-9]\\d{2,7}|[A-Za-z0-9 ._&+-]{1,11})$")),
+                name="recipient_e164_or_sender_id",
+            ),
         ),
         migrations.AddIndex(
-            model_name='optout',
-            index=models.Index(fields=['recipient', 'opened_at'], name='optout_by_recipient'),
+            model_name="optout",
+            index=models.Index(fields=["recipient", "opened_at"], name="optout_by_recipient"),
         ),
         migrations.AddIndex(
-            model_name='optout',
-            index=models.Index(fields=['company', '-id'], name='optout_by_company'),
+            model_name="optout",
+            index=models.Index(fields=["company", "-id"], name="optout_by_company"),
         ),
         migrations.AddIndex(
-            model_name='optout',
-            index=models.Index(fields=['office', '-id'], name='optout_by_office'),
+            model_name="optout",
+            index=models.Index(fields=["office", "-id"], name="optout_by_office"),
         ),
         migrations.AddIndex(
-            model_name='optout',
-            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['company', '-id'], name='optout_open_by_company'),
+            model_name="optout",
+            index=models.Index(
+                condition=models.Q(("closed_at__isnull", True)),
+                fields=["company", "-id"],
+                name="optout_open_by_company",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='optout',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True), ('scope', 'company')), fields=('recipient',), name='optout_one_open_per_company'),
+            model_name="optout",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True), ("scope", "company")),
+                fields=("recipient",),
+                name="optout_one_open_per_company",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='optout',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True), ('scope', 'campaign')), fields=('recipient', 'campaign'), name='optout_one_open_per_campaign'),
+            model_name="optout",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True), ("scope", "campaign")),
+                fields=("recipient", "campaign"),
+                name="optout_one_open_per_campaign",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='optout',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True), ('scope', 'number')), fields=('recipient', 'texted_number'), name='optout_one_open_per_number'),
+            model_name="optout",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True), ("scope", "number")),
+                fields=("recipient", "texted_number"),
+                name="optout_one_open_per_number",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='optout',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('campaign__isnull', False), ('scope', 'campaign')), models.Q(models.Q(('scope', 'campaign'), _negated=True), ('campaign__isnull', True)), _connector='OR'), name='optout_campaign_fits_scope'),
+            model_name="optout",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("campaign__isnull", False), ("scope", "campaign")),
+                    models.Q(models.Q(("scope", "campaign"), _negated=True), ("campaign__isnull", True)),
+                    _connector="OR",
+                ),
+                name="optout_campaign_fits_scope",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='optout',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('closed_by__isnull', True)), models.Q(('closed_at__isnull', False), ('closed_by__isnull', False)), _connector='OR'), name='optout_closed_by_an_event'),
+            model_name="optout",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("closed_at__isnull", True), ("closed_by__isnull", True)),
+                    models.Q(("closed_at__isnull", False), ("closed_by__isnull", False)),
+                    _connector="OR",
+                ),
+                name="optout_closed_by_an_event",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['conversation', '-id'], name='message_by_conversation'),
+            model_name="message",
+            index=models.Index(fields=["conversation", "-id"], name="message_by_conversation"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['company', '-id'], name='message_by_company'),
+            model_name="message",
+            index=models.Index(fields=["company", "-id"], name="message_by_company"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('next_attempt_at__isnull', False)), fields=['next_attempt_at'], name='message_due'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("next_attempt_at__isnull", False)), fields=["next_attempt_at"], name="message_due"
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('next_attempt_at__isnull', False)), fields=['recipient'], name='message_waiting_by_recipient'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("next_attempt_at__isnull", False)),
+                fields=["recipient"],
+                name="message_waiting_by_recipient",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('next_attempt_at__isnull', True), ('state', 'sending')), fields=['handed_over_at'], name='message_in_carriers_hands'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("next_attempt_at__isnull", True), ("state", "sending")),
+                fields=["handed_over_at"],
+                name="message_in_carriers_hands",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('state__in', ['failed', 'uncertain'])), fields=['company', '-id'], name='message_in_trouble'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("state__in", ["failed", "uncertain"])),
+                fields=["company", "-id"],
+                name="message_in_trouble",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('purpose', 'ordinary'), _negated=True), fields=['recipient', 'created_at'], name='message_automatic_replies'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("purpose", "ordinary"), _negated=True),
+                fields=["recipient", "created_at"],
+                name="message_automatic_replies",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('carrier_message_id', ''), _negated=True), fields=('account', 'direction', 'carrier_message_id'), name='message_once_per_carrier_id'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("carrier_message_id", ""), _negated=True),
+                fields=("account", "direction", "carrier_message_id"),
+                name="message_once_per_carrier_id",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key', ''), _negated=True), fields=('company', 'idempotency_key'), name='message_once_per_idempotency_key'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key", ""), _negated=True),
+                fields=("company", "idempotency_key"),
+                name="message_once_per_idempotency_key",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('account__isnull', True), ('channel', 'chat')), models.Q(('channel', 'chat'), ('direction', 'in')), models.Q(('account__isnull', False), models.Q(('channel', 'chat'), _negated=True)), _connector='OR'), name='message_chat_touches_no_carrier'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("account__isnull", True), ("channel", "chat")),
+                    models.Q(("channel", "chat"), ("direction", "in")),
+                    models.Q(("account__isnull", False), models.Q(("channel", "chat"), _negated=True)),
+                    _connector="OR",
+                ),
+                name="message_chat_touches_no_carrier",
+            ),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(fields=['recipient', 'opened_at'], name='hold_by_recipient'),
+            model_name="hold",
+            index=models.Index(fields=["recipient", "opened_at"], name="hold_by_recipient"),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['due_at'], name='hold_due'),
+            model_name="hold",
+            index=models.Index(condition=models.Q(("closed_at__isnull", True)), fields=["due_at"], name="hold_due"),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(fields=['company', '-id'], name='hold_by_company'),
+            model_name="hold",
+            index=models.Index(fields=["company", "-id"], name="hold_by_company"),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True), ('scope', 'company')), fields=('recipient',), name='hold_one_open_per_company'),
+            model_name="hold",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True), ("scope", "company")),
+                fields=("recipient",),
+                name="hold_one_open_per_company",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True), ('scope', 'campaign')), fields=('recipient', 'campaign'), name='hold_one_open_per_campaign'),
+            model_name="hold",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True), ("scope", "campaign")),
+                fields=("recipient", "campaign"),
+                name="hold_one_open_per_campaign",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.UniqueConstraint(condition=models.Q(('closed_at__isnull', True), ('scope', 'number')), fields=('recipient', 'texted_number'), name='hold_one_open_per_number'),
+            model_name="hold",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("closed_at__isnull", True), ("scope", "number")),
+                fields=("recipient", "texted_number"),
+                name="hold_one_open_per_number",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('campaign__isnull', False), ('scope', 'campaign')), models.Q(models.Q(('scope', 'campaign'), _negated=True), ('campaign__isnull', True)), _connector='OR'), name='hold_campaign_fits_scope'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("campaign__isnull", False), ("scope", "campaign")),
+                    models.Q(models.Q(("scope", "campaign"), _negated=True), ("campaign__isnull", True)),
+                    _connector="OR",
+                ),
+                name="hold_campaign_fits_scope",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('closed_by__isnull', True)), models.Q(('closed_at__isnull', False), ('closed_by__isnull', False)), _connector='OR'), name='hold_closed_by_an_event'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("closed_at__isnull", True), ("closed_by__isnull", True)),
+                    models.Q(("closed_at__isnull", False), ("closed_by__isnull", False)),
+                    _connector="OR",
+                ),
+                name="hold_closed_by_an_event",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('outcome', 'waiting')), models.Q(('closed_at__isnull', False), models.Q(('outcome', 'waiting'), _negated=True)), _connector='OR'), name='hold_outcome_fits_closing'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("closed_at__isnull", True), ("outcome", "waiting")),
+                    models.Q(("closed_at__isnull", False), models.Q(("outcome", "waiting"), _negated=True)),
+                    _connector="OR",
+                ),
+                name="hold_outcome_fits_closing",
+            ),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(fields=['company', '-last_message_at'], name='conversation_by_company'),
+            model_name="conversation",
+            index=models.Index(fields=["company", "-last_message_at"], name="conversation_by_company"),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(fields=['number', '-last_message_at'], name='conversation_by_number'),
+            model_name="conversation",
+            index=models.Index(fields=["number", "-last_message_at"], name="conversation_by_number"),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(fields=['recipient', 'number'], name='conversation_by_recipient'),
+            model_name="conversation",
+            index=models.Index(fields=["recipient", "number"], name="conversation_by_recipient"),
         ),
         migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.UniqueConstraint(fields=('number', 'recipient'), name='conversation_once_per_pair'),
+            model_name="conversation",
+            constraint=models.UniqueConstraint(fields=("number", "recipient"), name="conversation_once_per_pair"),
         ),
         migrations.AddIndex(
-            model_name='consentevent',
-            index=models.Index(fields=['recipient', '-id'], name='event_by_recipient'),
+            model_name="consentevent",
+            index=models.Index(fields=["recipient", "-id"], name="event_by_recipient"),
         ),
         migrations.AddIndex(
-            model_name='consentevent',
-            index=models.Index(fields=['company', '-id'], name='event_by_company'),
+            model_name="consentevent",
+            index=models.Index(fields=["company", "-id"], name="event_by_company"),
         ),
         migrations.AddIndex(
-            model_name='consentevent',
-            index=models.Index(fields=['office', '-id'], name='event_by_office'),
+            model_name="consentevent",
+            index=models.Index(fields=["office", "-id"], name="event_by_office"),
         ),
         migrations.AddIndex(
-            model_name='consentevent',
-            index=models.Index(fields=['company', 'kind', '-id'], name='event_by_kind'),
+            model_name="consentevent",
+            index=models.Index(fields=["company", "kind", "-id"], name="event_by_kind"),
         ),
         migrations.AddIndex(
-            model_name='consentevent',
-            index=models.Index(fields=['company', 'recipient_e164'], name='event_by_recipient_number'),
+            model_name="consentevent",
+            index=models.Index(fields=["company", "recipient_e164"], name="event_by_recipient_number"),
         ),
         migrations.AddIndex(
-            model_name='webhookreceipt',
-            index=models.Index(condition=models.Q(('status', 'not_understood')), fields=['-id'], name='receipt_not_understood'),
+            model_name="webhookreceipt",
+            index=models.Index(
+                condition=models.Q(("status", "not_understood")), fields=["-id"], name="receipt_not_understood"
+            ),
         ),
         migrations.AddIndex(
-            model_name='webhookreceipt',
-            index=models.Index(fields=['company', '-id'], name='receipt_by_company'),
+            model_name="webhookreceipt",
+            index=models.Index(fields=["company", "-id"], name="receipt_by_company"),
         ),
     ]

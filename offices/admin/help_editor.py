@@ -40,8 +40,8 @@ def respond(
             return _saved(model_admin, request, office, written)
         overtaken_by = written.overtaken_by
         # The author has it before them now: saving once more replaces it.
-        form.data = form.data.copy()
-        form.data["version"] = str(overtaken_by.pk)
+        data: Any = form.data
+        form.data = {**data.dict(), "version": str(overtaken_by.pk)}
     text = (form["text"].value() or "").replace("\r\n", "\n").strip()
     versions = list(office.help_messages.all()[:MOST_VERSIONS])
     context = {

@@ -27,7 +27,7 @@ class Places(ReadOnlyInline):
 
 
 @admin.register(User)
-class LoginAdmin(ScopedAdmin, UserAdmin):
+class LoginAdmin(ScopedAdmin, UserAdmin):  # type: ignore[misc]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

@@ -52,7 +52,7 @@ class InCampaign(DropdownFilter):
         if chosen == "unregistered":
             registered = here.filter(campaign__status=Campaign.Status.REGISTERED)
             return queryset.filter(given_up_at=None, kind=Number.Kind.TEN_DIGIT).exclude(Exists(registered))
-        return queryset.filter(Exists(here.filter(campaign=chosen))) if chosen.isdecimal() else queryset
+        return queryset.filter(Exists(here.filter(campaign=int(chosen)))) if chosen.isdecimal() else queryset
 
 
 class InUse(RadioFilter):

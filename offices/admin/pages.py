@@ -31,7 +31,7 @@ def page(
     model_admin: ScopedAdmin, request: HttpRequest, template: str, row: Model, context: dict[str, Any]
 ) -> TemplateResponse:
     """`template` in the admin's frame, about `row`. The context brings a title, and a trail where it has steps."""
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = model_admin.admin_site.name
     return TemplateResponse(
         request,
         template,

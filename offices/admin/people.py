@@ -71,7 +71,7 @@ class PeopleAdmin(ScopedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is not None and not self.has_change_permission(request, obj):
             hidden = {"company"} if self.has_one_company(request) else set()
-            shown = self.looking_fieldsets[0][1]["fields"]  # type: ignore[index]
+            shown = self.looking_fieldsets[0][1]["fields"]
             return [(None, {"fields": [name for name in shown if name not in hidden]})]
         return super().get_fieldsets(request, obj)
 

@@ -7,247 +7,685 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.utils.timezone
-import offices.models.numbers
 from django.conf import settings
 from django.db import migrations, models
 
+import offices.models.numbers
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Company',
+            name="Company",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='The registered brand, as recipients know it.', max_length=120, unique=True)),
-                ('trade_names', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=120), blank=True, default=list, help_text='Other names the business is registered under, separated by commas.', size=None)),
-                ('reading', models.CharField(choices=[('exact', 'Exact: only the bare word, in any letter case'), ('forgiving', 'Forgiving: spaces, punctuation and emoji around it do not matter')], default='exact', help_text='What counts as a command. A text that looks like a wish to stop but is no command puts texting on hold for review, whichever you choose.', max_length=10, verbose_name='how texts are read')),
-                ('confirm_stop', models.BooleanField(default=True, help_text='Send one text that confirms the opt-out, within five minutes of the STOP or never.', verbose_name='confirm a STOP')),
-                ('confirmation_text', models.TextField(blank=True, help_text="Empty: the portal's own wording with the company's name. No advertising: the law allows a confirmation and nothing else.", max_length=320, verbose_name='words of the confirmation')),
-                ('toll_free_stop', models.BooleanField(default=False, help_text='On toll-free numbers the network itself answers STOP. Turn this on to let such a STOP also block every number of the company.', verbose_name='STOP on toll-free numbers counts')),
-                ('extra_stop_words', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, help_text='More words that count as STOP, separated by commas. The words that US rules name always do.', size=None)),
-                ('extra_start_words', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, help_text='More words that count as UNSTOP.', size=None)),
-                ('extra_help_words', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, help_text='More words that count as HELP.', size=None)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="The registered brand, as recipients know it.", max_length=120, unique=True
+                    ),
+                ),
+                (
+                    "trade_names",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=120),
+                        blank=True,
+                        default=list,
+                        help_text="Other names the business is registered under, separated by commas.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "reading",
+                    models.CharField(
+                        choices=[
+                            ("exact", "Exact: only the bare word, in any letter case"),
+                            ("forgiving", "Forgiving: spaces, punctuation and emoji around it do not matter"),
+                        ],
+                        default="exact",
+                        help_text="What counts as a command. A text that looks like a wish to stop but is no command puts texting on hold for review, whichever you choose.",
+                        max_length=10,
+                        verbose_name="how texts are read",
+                    ),
+                ),
+                (
+                    "confirm_stop",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Send one text that confirms the opt-out, within five minutes of the STOP or never.",
+                        verbose_name="confirm a STOP",
+                    ),
+                ),
+                (
+                    "confirmation_text",
+                    models.TextField(
+                        blank=True,
+                        help_text="Empty: the portal's own wording with the company's name. No advertising: the law allows a confirmation and nothing else.",
+                        max_length=320,
+                        verbose_name="words of the confirmation",
+                    ),
+                ),
+                (
+                    "toll_free_stop",
+                    models.BooleanField(
+                        default=False,
+                        help_text="On toll-free numbers the network itself answers STOP. Turn this on to let such a STOP also block every number of the company.",
+                        verbose_name="STOP on toll-free numbers counts",
+                    ),
+                ),
+                (
+                    "extra_stop_words",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40),
+                        blank=True,
+                        default=list,
+                        help_text="More words that count as STOP, separated by commas. The words that US rules name always do.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "extra_start_words",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40),
+                        blank=True,
+                        default=list,
+                        help_text="More words that count as UNSTOP.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "extra_help_words",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40),
+                        blank=True,
+                        default=list,
+                        help_text="More words that count as HELP.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
             ],
             options={
-                'verbose_name_plural': 'companies',
-                'ordering': ['name'],
+                "verbose_name_plural": "companies",
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'login',
-                'verbose_name_plural': 'logins',
+                "verbose_name": "login",
+                "verbose_name_plural": "logins",
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='CarrierAccount',
+            name="CarrierAccount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120)),
-                ('carrier', models.CharField(choices=[('console', 'Console (log and table; demo and tests)'), ('twilio', 'Twilio'), ('generic', 'Generic (receives through the inbound API)')], max_length=20)),
-                ('public_id', models.CharField(default=offices.models.numbers.new_public_id, editable=False, max_length=40, unique=True)),
-                ('credentials', models.JSONField(blank=True, default=dict)),
-                ('is_active', models.BooleanField(default=True, help_text='Off: nothing leaves through it, and its webhook refuses.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='carrier_accounts', to='offices.company')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "carrier",
+                    models.CharField(
+                        choices=[
+                            ("console", "Console (log and table; demo and tests)"),
+                            ("twilio", "Twilio"),
+                            ("generic", "Generic (receives through the inbound API)"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=offices.models.numbers.new_public_id, editable=False, max_length=40, unique=True
+                    ),
+                ),
+                ("credentials", models.JSONField(blank=True, default=dict)),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True, help_text="Off: nothing leaves through it, and its webhook refuses."
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="carrier_accounts",
+                        to="offices.company",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['company__name', 'name'],
+                "ordering": ["company__name", "name"],
             },
         ),
         migrations.CreateModel(
-            name='Campaign',
+            name="Campaign",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120)),
-                ('status', models.CharField(choices=[('draft', 'Draft'), ('pending', 'Pending'), ('registered', 'Registered'), ('rejected', 'Rejected'), ('suspended', 'Suspended'), ('expired', 'Expired')], default='draft', help_text='Only a registered campaign limits a STOP to its own numbers. In any other state a STOP to one of its numbers blocks the whole company.', max_length=12)),
-                ('registry_id', models.CharField(blank=True, help_text='As The Campaign Registry writes it, CXXXXXX.', max_length=20, verbose_name='Campaign Registry id')),
-                ('use_case', models.CharField(blank=True, help_text='For example: Customer care, Marketing.', max_length=60)),
-                ('description', models.TextField(blank=True, validators=[django.core.validators.MinLengthValidator(40), django.core.validators.MaxLengthValidator(4096)])),
-                ('opt_in_message', models.TextField(blank=True, validators=[django.core.validators.MinLengthValidator(20), django.core.validators.MaxLengthValidator(320)])),
-                ('opt_out_message', models.TextField(blank=True, validators=[django.core.validators.MinLengthValidator(20), django.core.validators.MaxLengthValidator(320)])),
-                ('help_message', models.TextField(blank=True, validators=[django.core.validators.MinLengthValidator(20), django.core.validators.MaxLengthValidator(320)])),
-                ('sample_messages', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(validators=[django.core.validators.MinLengthValidator(20), django.core.validators.MaxLengthValidator(1024)]), blank=True, default=list, help_text='Two to five samples of what you send, 20 to 1024 characters each.', size=None)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='campaigns', to='offices.company')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("draft", "Draft"),
+                            ("pending", "Pending"),
+                            ("registered", "Registered"),
+                            ("rejected", "Rejected"),
+                            ("suspended", "Suspended"),
+                            ("expired", "Expired"),
+                        ],
+                        default="draft",
+                        help_text="Only a registered campaign limits a STOP to its own numbers. In any other state a STOP to one of its numbers blocks the whole company.",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "registry_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="As The Campaign Registry writes it, CXXXXXX.",
+                        max_length=20,
+                        verbose_name="Campaign Registry id",
+                    ),
+                ),
+                (
+                    "use_case",
+                    models.CharField(blank=True, help_text="For example: Customer care, Marketing.", max_length=60),
+                ),
+                (
+                    "description",
+                    models.TextField(
+                        blank=True,
+                        validators=[
+                            django.core.validators.MinLengthValidator(40),
+                            django.core.validators.MaxLengthValidator(4096),
+                        ],
+                    ),
+                ),
+                (
+                    "opt_in_message",
+                    models.TextField(
+                        blank=True,
+                        validators=[
+                            django.core.validators.MinLengthValidator(20),
+                            django.core.validators.MaxLengthValidator(320),
+                        ],
+                    ),
+                ),
+                (
+                    "opt_out_message",
+                    models.TextField(
+                        blank=True,
+                        validators=[
+                            django.core.validators.MinLengthValidator(20),
+                            django.core.validators.MaxLengthValidator(320),
+                        ],
+                    ),
+                ),
+                (
+                    "help_message",
+                    models.TextField(
+                        blank=True,
+                        validators=[
+                            django.core.validators.MinLengthValidator(20),
+                            django.core.validators.MaxLengthValidator(320),
+                        ],
+                    ),
+                ),
+                (
+                    "sample_messages",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(
+                            validators=[
+                                django.core.validators.MinLengthValidator(20),
+                                django.core.validators.MaxLengthValidator(1024),
+                            ]
+                        ),
+                        blank=True,
+                        default=list,
+                        help_text="Two to five samples of what you send, 20 to 1024 characters each.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="campaigns", to="offices.company"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='ApiToken',
+            name="ApiToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='Who uses it, for example: CRM.', max_length=120)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('inbound', 'Deliver received texts'), ('check', 'Ask the gate'), ('send', 'Send texts'), ('read', 'Read opt-outs, events and messages')], max_length=10), help_text='What it may do.', size=None)),
-                ('prefix', models.CharField(editable=False, help_text='How the token begins.', max_length=10)),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('account', models.ForeignKey(blank=True, help_text='For a token that delivers received texts: the account whose numbers it may speak for.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_tokens', to='offices.carrieraccount', verbose_name='carrier account')),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_tokens', to='offices.company')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(help_text="Who uses it, for example: CRM.", max_length=120)),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("inbound", "Deliver received texts"),
+                                ("check", "Ask the gate"),
+                                ("send", "Send texts"),
+                                ("read", "Read opt-outs, events and messages"),
+                            ],
+                            max_length=10,
+                        ),
+                        help_text="What it may do.",
+                        size=None,
+                    ),
+                ),
+                ("prefix", models.CharField(editable=False, help_text="How the token begins.", max_length=10)),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "account",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="For a token that delivers received texts: the account whose numbers it may speak for.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_tokens",
+                        to="offices.carrieraccount",
+                        verbose_name="carrier account",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="api_tokens", to="offices.company"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API token',
-                'ordering': ['company__name', 'name'],
+                "verbose_name": "API token",
+                "ordering": ["company__name", "name"],
             },
         ),
         migrations.CreateModel(
-            name='Number',
+            name="Number",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('e164', models.CharField(error_messages={'unique': 'This number is already in the portal.'}, max_length=16, unique=True, verbose_name='number')),
-                ('kind', models.CharField(choices=[('ten_digit', 'Ten-digit'), ('toll_free', 'Toll-free'), ('short_code', 'Short code')], editable=False, max_length=10)),
-                ('label', models.CharField(blank=True, help_text='For your people, for example: Front desk.', max_length=60)),
-                ('given_up_at', models.DateTimeField(blank=True, help_text='When the number was given up. It then neither sends nor receives; its record stays.', null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='numbers', to='offices.carrieraccount', verbose_name='carrier account')),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='numbers', to='offices.company')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "e164",
+                    models.CharField(
+                        error_messages={"unique": "This number is already in the portal."},
+                        max_length=16,
+                        unique=True,
+                        verbose_name="number",
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("ten_digit", "Ten-digit"), ("toll_free", "Toll-free"), ("short_code", "Short code")],
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "label",
+                    models.CharField(blank=True, help_text="For your people, for example: Front desk.", max_length=60),
+                ),
+                (
+                    "given_up_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When the number was given up. It then neither sends nor receives; its record stays.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="numbers",
+                        to="offices.carrieraccount",
+                        verbose_name="carrier account",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="numbers", to="offices.company"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['e164'],
+                "ordering": ["e164"],
             },
         ),
         migrations.CreateModel(
-            name='CampaignAssignment',
+            name="CampaignAssignment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('starts_at', models.DateTimeField(verbose_name='from')),
-                ('ends_at', models.DateTimeField(blank=True, null=True, verbose_name='until')),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='assignments', to='offices.campaign')),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('number', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='assignments', to='offices.number')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("starts_at", models.DateTimeField(verbose_name="from")),
+                ("ends_at", models.DateTimeField(blank=True, null=True, verbose_name="until")),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="assignments", to="offices.campaign"
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "number",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="assignments", to="offices.number"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-starts_at'],
+                "ordering": ["-starts_at"],
             },
         ),
         migrations.CreateModel(
-            name='Office',
+            name="Office",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120)),
-                ('main_line', models.CharField(help_text='The phone number that people call. The canned HELP message names it.', max_length=16)),
-                ('email', models.EmailField(blank=True, help_text='Where recipients can write to.', max_length=254)),
-                ('is_active', models.BooleanField(default=True, help_text='Off: the office is closed; its record stays.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='offices', to='offices.company')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "main_line",
+                    models.CharField(
+                        help_text="The phone number that people call. The canned HELP message names it.", max_length=16
+                    ),
+                ),
+                ("email", models.EmailField(blank=True, help_text="Where recipients can write to.", max_length=254)),
+                (
+                    "is_active",
+                    models.BooleanField(default=True, help_text="Off: the office is closed; its record stays."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="offices", to="offices.company"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['company__name', 'name'],
+                "ordering": ["company__name", "name"],
             },
         ),
         migrations.AddField(
-            model_name='number',
-            name='office',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='numbers', to='offices.office'),
+            model_name="number",
+            name="office",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="numbers", to="offices.office"
+            ),
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('company_admin', 'Company admin'), ('office_admin', 'Office admin'), ('agent', 'Agent'), ('auditor', 'Auditor')], max_length=20)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to='offices.company')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('office', models.ForeignKey(blank=True, help_text='For office admins and agents. Company admins and auditors see every office.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to='offices.office')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("company_admin", "Company admin"),
+                            ("office_admin", "Office admin"),
+                            ("agent", "Agent"),
+                            ("auditor", "Auditor"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="memberships", to="offices.company"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "office",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="For office admins and agents. Company admins and auditors see every office.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="memberships",
+                        to="offices.office",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'person',
-                'verbose_name_plural': 'people',
+                "verbose_name": "person",
+                "verbose_name_plural": "people",
             },
         ),
         migrations.CreateModel(
-            name='HelpMessage',
+            name="HelpMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(max_length=1600)),
-                ('is_canned', models.BooleanField(default=False, help_text='This version went back to the canned text.')),
-                ('author_name', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('company', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='offices.company')),
-                ('office', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='help_messages', to='offices.office')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("text", models.TextField(max_length=1600)),
+                (
+                    "is_canned",
+                    models.BooleanField(default=False, help_text="This version went back to the canned text."),
+                ),
+                ("author_name", models.CharField(max_length=200)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="offices.company"
+                    ),
+                ),
+                (
+                    "office",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="help_messages", to="offices.office"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.AddConstraint(
-            model_name='carrieraccount',
-            constraint=models.UniqueConstraint(fields=('company', 'name'), name='carrier_account_name_once_per_company'),
+            model_name="carrieraccount",
+            constraint=models.UniqueConstraint(
+                fields=("company", "name"), name="carrier_account_name_once_per_company"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.UniqueConstraint(fields=('company', 'name'), name='campaign_name_once_per_company'),
+            model_name="campaign",
+            constraint=models.UniqueConstraint(fields=("company", "name"), name="campaign_name_once_per_company"),
         ),
         migrations.AddConstraint(
-            model_name='apitoken',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('scopes__contains', ['inbound']), _negated=True), ('account__isnull', False), _connector='OR'), name='api_token_inbound_has_account', violation_error_message='Choose the carrier account that this token delivers texts for.'),
+            model_name="apitoken",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("scopes__contains", ["inbound"]), _negated=True),
+                    ("account__isnull", False),
+                    _connector="OR",
+                ),
+                name="api_token_inbound_has_account",
+                violation_error_message="Choose the carrier account that this token delivers texts for.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='campaignassignment',
-            index=models.Index(fields=['campaign', 'number'], name='assignment_by_campaign'),
+            model_name="campaignassignment",
+            index=models.Index(fields=["campaign", "number"], name="assignment_by_campaign"),
         ),
         migrations.AddConstraint(
-            model_name='campaignassignment',
-            constraint=models.UniqueConstraint(condition=models.Q(('ends_at__isnull', True)), fields=('number',), name='assignment_one_open_per_number'),
+            model_name="campaignassignment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ends_at__isnull", True)), fields=("number",), name="assignment_one_open_per_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='campaignassignment',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__isnull', True), ('ends_at__gte', models.F('starts_at')), _connector='OR'), name='assignment_ends_after_start'),
+            model_name="campaignassignment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ends_at__isnull", True), ("ends_at__gte", models.F("starts_at")), _connector="OR"),
+                name="assignment_ends_after_start",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='office',
-            constraint=models.UniqueConstraint(fields=('company', 'name'), name='office_name_once_per_company'),
+            model_name="office",
+            constraint=models.UniqueConstraint(fields=("company", "name"), name="office_name_once_per_company"),
         ),
         migrations.AddConstraint(
-            model_name='office',
-            constraint=models.CheckConstraint(condition=models.Q(('main_line__regex', '^\\+[1-9]\\d{6,14}$')), name='office_main_line_e164'),
+            model_name="office",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("main_line__regex", "^\\+[1-9]\\d{6,14}$")), name="office_main_line_e164"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='number',
-            constraint=models.CheckConstraint(condition=models.Q(('e164__regex', '^(\\+[1-9]\\d{6,14}|[2-9]\\d{4,5})$')), name='number_e164_or_short_code'),
+            model_name="number",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("e164__regex", "^(\\+[1-9]\\d{6,14}|[2-9]\\d{4,5})$")),
+                name="number_e164_or_short_code",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('user', 'company', 'role', 'office'), name='membership_once', nulls_distinct=False),
+            model_name="membership",
+            constraint=models.UniqueConstraint(
+                fields=("user", "company", "role", "office"), name="membership_once", nulls_distinct=False
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('office__isnull', True), ('role__in', ['company_admin', 'auditor'])), models.Q(('office__isnull', False), ('role__in', ['office_admin', 'agent'])), _connector='OR'), name='membership_office_fits_role', violation_error_message='Office admins and agents belong to one office; company admins and auditors to the whole company: choose an office or leave it empty.'),
+            model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("office__isnull", True), ("role__in", ["company_admin", "auditor"])),
+                    models.Q(("office__isnull", False), ("role__in", ["office_admin", "agent"])),
+                    _connector="OR",
+                ),
+                name="membership_office_fits_role",
+                violation_error_message="Office admins and agents belong to one office; company admins and auditors to the whole company: choose an office or leave it empty.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='helpmessage',
-            index=models.Index(fields=['office', '-id'], name='help_message_by_office'),
+            model_name="helpmessage",
+            index=models.Index(fields=["office", "-id"], name="help_message_by_office"),
         ),
     ]

@@ -125,3 +125,8 @@ class Number(models.Model):
     def current_assignment(self) -> Any:
         """The open CampaignAssignment with its campaign, or None."""
         return self.assignments.filter(ends_at__isnull=True).select_related("campaign").first()
+
+    def current_campaign(self) -> Any:
+        """The Campaign that the number is in now, or None."""
+        assignment = self.current_assignment()
+        return assignment.campaign if assignment else None

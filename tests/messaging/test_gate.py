@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from messaging import consent, gate
+from messaging.carriers.base import Media
 from messaging.models import ConsentEvent, Conversation, Hold, Message, OptOut, Recipient
 from offices.models import Campaign, Company, Number
 from offices.models.campaigns import assign
@@ -184,14 +185,8 @@ def test_sms_and_mms_stand_under_the_same_block(person, media):
     assert stop.message.channel == ("mms" if media else "sms")
 
     assert send(number, person).state == "refused"
-    picture = send(number, person, "", media=[gate_media()])
+    picture = send(number, person, "", media=[Media("https://example.com/cat.jpg", "image/jpeg")])
     assert (picture.channel, picture.state) == ("mms", "refused")
-
-
-def gate_media():
-    from messaging.carriers.base import Media
-
-    return Media("https://example.com/cat.jpg", "image/jpeg")
 
 
 @pytest.mark.behaviour("B05")

@@ -211,7 +211,7 @@ class Histories(RuleBasedStateMachine):
             assert not received.understood
             return
         assert received.outcome == self.model.text(person, number, words, written)
-        if received.outcome in ("opted_out", "held"):
+        if received.message and received.outcome in ("opted_out", "held"):
             # What waits and may leave no more is cancelled there and then.
             waiting = Message.objects.filter(recipient=received.message.recipient, next_attempt_at__isnull=False)
             names = {row.pk: name for name, row in self.number.items()}

@@ -162,19 +162,22 @@ def portal() -> Iterator[Portal]:
     server = {**connection.settings_dict, "NAME": "postgres"}
     with psycopg.connect(**credentials(server), autocommit=True) as maintenance, gateway() as carrier:
         maintenance.execute(f"CREATE DATABASE {name}")
-        made = None
         try:
             made = Portal(name, carrier)
-            yield made
+            try:
+                yield made
+            finally:
+                for process in list(made.running):
+                    made.kill(process)
         finally:
-            for process in list(made.running) if made else []:
-                made.kill(process)
             maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.behaviour("N6")
 @pytest.mark.behaviour("N7")
-def test_killed_under_load_no_answered_stop_is_lost_no_text_leaves_twice_and_none_after_its_stop(portal):
+def test_killed_under_load_no_answered_stop_is_lost_no_text_leaves_twice_and_none_after_its_stop(
+    portal: Portal,
+) -> None:
     people = [f"+1520555{100 + n:04d}" for n in range(PEOPLE)]
     numbers = portal.seed["numbers"]
     answered: dict[str, float] = {}
@@ -251,7 +254,9 @@ def test_killed_under_load_no_answered_stop_is_lost_no_text_leaves_twice_and_non
     assert states <= {"sent", "cancelled", "refused", "sending", "failed"}
     in_hand = portal.rows("SELECT count(*) FROM messaging_message WHERE state = 'sending'")
     assert in_hand[0][0] <= 3  # the worker's threads
-    stored = {key for (key,) in portal.rows("SELECT idempotency_key FROM messaging_message WHERE idempotency_key <> ''")}
+    stored = {
+        key for (key,) in portal.rows("SELECT idempotency_key FROM messaging_message WHERE idempotency_key <> ''")
+    }
     assert set(accepted) <= stored
     assert len(accepted) >= PEOPLE
     portal.kill(worker)
@@ -278,7 +283,7 @@ def states_of(portal: Portal, people: list[str]) -> list[str]:
     ]
 
 
-def test_what_a_killed_worker_had_in_hand_becomes_uncertain_and_is_never_sent_again(portal):
+def test_what_a_killed_worker_had_in_hand_becomes_uncertain_and_is_never_sent_again(portal: Portal) -> None:
     carrier = portal.carrier
     people = [f"+1530555{100 + n:04d}" for n in range(3)]
     carrier.seen.clear()
@@ -309,7 +314,7 @@ def test_what_a_killed_worker_had_in_hand_becomes_uncertain_and_is_never_sent_ag
     assert len(carrier.seen) == len(set(carrier.references)) == 3
 
 
-def test_told_to_end_the_worker_finishes_what_it_has_in_hand_and_exits_with_success(portal):
+def test_told_to_end_the_worker_finishes_what_it_has_in_hand_and_exits_with_success(portal: Portal) -> None:
     carrier = portal.carrier
     people = [f"+1540555{100 + n:04d}" for n in range(2)]
     carrier.seen.clear()

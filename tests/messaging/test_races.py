@@ -115,7 +115,8 @@ def test_one_idempotency_key_for_several_people_at_once_makes_one_text_and_tells
         except outbox.KeyReused:
             return None
 
-    made = at_once([lambda person=somebody(): try_to_send(person) for _ in range(12)])
+    people = [somebody() for _ in range(12)]
+    made = at_once([lambda person=person: try_to_send(person) for person in people])
 
     assert sum(message is not None for message in made) == 1
     assert Message.objects.count() == 1

@@ -58,8 +58,8 @@ FROM person p JOIN messaging_consentevent e ON e.recipient_id = p.id AND e.kind 
 
 INSERT INTO messaging_hold (company_id, office_id, recipient_id, scope, texted_number, text, texted_at, opened_at,
     opened_by_id, near_miss, matched_words, message_id, due_at, outcome, review_reason)
-SELECT %(company)s, %(office)s, p.id, 'company', %(e164)s, 'stop!!', p.at, p.at, e.id, 'decorated command', 'stop', m.id,
-    now() + interval '10 days', 'waiting', ''
+SELECT %(company)s, %(office)s, p.id, 'company', %(e164)s, 'stop!!', p.at, p.at, e.id, 'decorated command', 'stop',
+    m.id, now() + interval '10 days', 'waiting', ''
 FROM person p JOIN messaging_consentevent e ON e.recipient_id = p.id AND e.kind = 'opt_out'
     JOIN messaging_message m ON m.recipient_id = p.id AND m.direction = 'in' WHERE p.n %% 5 = 0;
 
@@ -78,7 +78,7 @@ def number() -> Number:
 
 def fill(number: Number, rows: int) -> None:
     with connection.cursor() as cursor:
-        values = {
+        values: dict[str, int | str] = {
             "company": number.company_id, "number": number.pk, "account": number.account_id,
             "office": number.office_id, "e164": number.e164, "rows": rows,
         }  # fmt: skip

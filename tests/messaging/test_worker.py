@@ -1,5 +1,6 @@
 """The worker's threads: they work until told to stop, and survive what fails."""
 
+import itertools
 import logging
 import threading
 import time
@@ -126,7 +127,7 @@ def test_a_job_that_finds_work_is_run_again_at_once_and_one_that_finds_none_paus
     thread = threading.Thread(target=worker._repeat, args=(job, 0.4, stop), daemon=True)
     thread.start()
     thread.join(30)
-    gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert len(moments) == 52
     assert gaps[49] >= 0.4
     assert sum(gaps[:49]) < 0.4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from django.test import Client
 from django.urls import reverse
 
@@ -34,3 +36,11 @@ def operator() -> Client:
 
 def address(name: str, *args: object) -> str:
     return reverse(f"admin:offices_{name}", args=args)
+
+
+def hidden_fields(client: Client, page: str) -> dict[str, str]:
+    """What a browser posts of this page beside what is typed."""
+    html = client.get(page).content.decode()
+    tags = re.findall(r'<input type="hidden"[^>]*>', html)
+    named = [(re.search(r'name="([^"]+)"', tag), re.search(r'value="([^"]*)"', tag)) for tag in tags]
+    return {name[1]: value[1] if value else "" for name, value in named if name}

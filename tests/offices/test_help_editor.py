@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import threading
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.test import Client
 
 from offices import help_versions
 from offices.models import HelpMessage
-from tests.factories import HelpMessageFactory, OfficeFactory, UserFactory
+from tests.factories import HelpMessageFactory, NumberFactory, OfficeFactory, UserFactory
+from tests.messaging.texting import at_once, left, receive, somebody, work
 from tests.offices.places import Role, address, as_role, logged_in, operator, person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("pages")]
@@ -201,6 +201,17 @@ def test_the_way_is_office_then_office_settings_then_help_message_then_save(offi
 
 
 @pytest.mark.behaviour("B18")
+def test_the_saved_text_is_what_the_very_next_help_gets(office):
+    number, sender = NumberFactory(office=office), somebody()
+    save(as_role(Role.OFFICE_ADMIN, office), office, own_text(office))
+
+    receive(number, sender, "HELP")
+    work()
+
+    assert [text.text for text in left(sender, None)] == [own_text(office)]
+
+
+@pytest.mark.behaviour("B18")
 def test_every_version_stands_in_the_history_with_its_author_and_the_newest_is_in_force(office):
     first, second = person(Role.OFFICE_ADMIN, office), person(Role.COMPANY_ADMIN, office)
     save(logged_in(first), office, own_text(office, "One."))
@@ -261,21 +272,13 @@ def test_a_text_that_came_in_between_is_shown_and_replaced_only_on_a_second_save
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_save_at_the_same_moment_the_second_is_told(office):
     people = [person(Role.OFFICE_ADMIN, office) for _ in range(2)]
-    written = []
-    ready = threading.Barrier(2)
 
-    def write(author):
-        try:
-            ready.wait(10)
-            written.append(help_versions.write(office, own_text(office, author.username), author=author, seen=0))
-        finally:
-            connections["default"].close()
-
-    threads = [threading.Thread(target=write, args=[author]) for author in people]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    written = at_once(
+        [
+            lambda author=author: help_versions.write(office, own_text(office, author.username), author=author, seen=0)
+            for author in people
+        ]
+    )
 
     assert sorted(one.version is None for one in written) == [False, True]
     assert office.help_messages.count() == 1

@@ -93,6 +93,7 @@ DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "offices.User"
+AUTHENTICATION_BACKENDS = ["offices.login.EmailBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -105,7 +106,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = env.str("TIME_ZONE", default="America/New_York")  # how times are shown; stored in UTC
 USE_I18N = False
-DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "M j, Y", "g:i A", "M j, Y, g:i A"
+FORMAT_MODULE_PATH = ["compliance.formats"]
 USE_TZ = True
 
 STATIC_URL = "static/"
@@ -178,6 +179,7 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
+    "LOGIN": {"form": "offices.login.SignInForm"},
     "DASHBOARD_CALLBACK": "compliance.dashboard.dashboard",
     "ENVIRONMENT": "compliance.theme.environment_badge",
     "STYLES": ["compliance.theme.stylesheet"],

@@ -17,7 +17,7 @@ from django.utils import formats, timezone
 from messaging.models import Hold, Message, OptOut, Recipient
 from messaging.models.record import Block, Scope
 from offices import e164
-from offices.models import CampaignAssignment, Company, Number
+from offices.models import CampaignAssignment, Company, Number, NumberAbsence
 
 CALLS = "Calls are still allowed."
 # Whoever is blocked by several records hears of the widest.
@@ -107,10 +107,16 @@ def check_many(
     """The verdict for each (number, recipient's E.164), in the same order and in a fixed number of queries."""
     if not pairs:
         return []
-    own = _own_numbers({to for _, to in pairs}, at)
+    absent = _absent({number.e164 for number, _ in pairs} | {to for _, to in pairs}, at) if at else set()
+    own = _own_numbers({to for _, to in pairs}, at) - absent
     passes = purpose != Message.Purpose.ORDINARY
     covering = {} if passes else blocks_covering(pairs, at=at)
-    return [_judge(number, to, to in own, covering.get((number.pk, to), ()), at) for number, to in pairs]
+    return [
+        _not_active(number)
+        if number.e164 in absent
+        else _judge(number, to, to in own, covering.get((number.pk, to), ()), at)
+        for number, to in pairs
+    ]
 
 
 def blocks_covering(
@@ -176,6 +182,12 @@ def _own_numbers(addresses: Iterable[str], at: datetime | None) -> set[str]:
     else:
         own = own.filter(Q(given_up_at__isnull=True) | Q(given_up_at__gt=at), created_at__lte=at)
     return set(own.values_list("e164", flat=True))
+
+
+def _absent(numbers: set[str], at: datetime) -> set[str]:
+    """Those of the portal's numbers that were given up at `at`, and taken back since."""
+    then = NumberAbsence.objects.filter(number__e164__in=numbers, starts_at__lte=at, ends_at__gt=at)
+    return set(then.values_list("number__e164", flat=True))
 
 
 def _judge(number: Number, to: str, is_own: bool, covering: Sequence[Block], at: datetime | None) -> Verdict:

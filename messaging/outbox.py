@@ -174,7 +174,7 @@ def hand_over(message_id: int, lease: datetime) -> None:
         # A status may have come before this answer: the text is then sent already.
         taken = {"carrier_message_id": carrier_id, "sent_at": timezone.now(), "error": ""}
         if not message.advance(Message.State.SENT, **taken):
-            Message.objects.filter(pk=message.pk).update(**taken)
+            Message.objects.filter(pk=message.pk).update(carrier_message_id=carrier_id)
 
 
 def take_in_hand(message_id: int, lease: datetime) -> Message | None:
@@ -249,11 +249,15 @@ def settle_cut_off() -> int:
 
 def apply_status(account: CarrierAccount, update: StatusUpdate) -> Message | None:
     """Bring the text that a carrier reports on forward; an unknown status changes nothing. None: not a text of ours."""
-    message = (
-        Message.objects.select_related("recipient", "number__account", "number__office", "number__company")
-        .filter(account=account, direction=Message.Direction.OUT, carrier_message_id=update.message_id)
-        .first()
+    ours = Message.objects.select_related("recipient", "number__account", "number__office", "number__company").filter(
+        account=account, direction=Message.Direction.OUT
     )
+    message = ours.filter(carrier_message_id=update.message_id).first()
+    if message is None and update.reference.isascii() and update.reference.isdecimal():
+        # A hand-over that was cut off before the carrier's id came back, or is not over yet.
+        message = ours.filter(pk=int(update.reference[:18]), carrier_message_id="").first()
+        if message is not None:
+            Message.objects.filter(pk=message.pk, carrier_message_id="").update(carrier_message_id=update.message_id)
     if message is None:
         return None
     with transaction.atomic():

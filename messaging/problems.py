@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from rest_framework import exceptions, status
@@ -24,8 +24,9 @@ def problem(code: int, title: str, detail: str = "", **more: Any) -> HttpRespons
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | HttpResponse | None:
-    """DRF's exception handler. A database that is away is 503, so that the caller comes again; other faults rise."""
-    if isinstance(error, (OperationalError, InterfaceError)):
+    """DRF's exception handler. A database that is away, or a replica that only reads, is 503, so that the caller comes
+    again; other faults rise."""
+    if isinstance(error, (OperationalError, InterfaceError, InternalError)):
         return unavailable()
     if isinstance(error, RequestDataTooBig):
         return too_large()

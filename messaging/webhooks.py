@@ -6,7 +6,7 @@ import logging
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -30,9 +30,9 @@ def webhook(request: HttpRequest, carrier: str, public_id: str) -> HttpResponse:
         return HttpResponseNotAllowed(["POST"])
     try:
         body = request.body
-        account = CarrierAccount.objects.filter(public_id=public_id, carrier=carrier, is_active=True).first()
+        account = CarrierAccount.objects.filter(public_id=public_id, carrier=carrier).first()
         if account is None:
-            return problems.problem(404, "Not found", "There is no active carrier account at this address.")
+            return problems.problem(404, "Not found", "There is no carrier account at this address.")
         taken = WebhookRequest(
             method=request.method,
             url=f"{settings.PUBLIC_URL}{request.get_full_path()}",
@@ -49,7 +49,7 @@ def webhook(request: HttpRequest, carrier: str, public_id: str) -> HttpResponse:
         return problems.too_large()
     except UnreadablePostError:
         return problems.cut_off()
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, InternalError):
         log.exception("the database is away")
         return problems.unavailable()
     if not received.understood:

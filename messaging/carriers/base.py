@@ -30,12 +30,16 @@ class InboundText:
 
 @dataclass(frozen=True)
 class StatusUpdate:
-    """What became of a text that we sent. `state` is None for a status that is not known and changes nothing."""
+    """What became of a text that we sent. `state` is None for a status that is not known and changes nothing.
+
+    `reference` is ours for the text, where the carrier says it: the only way to one whose id never reached us.
+    """
 
     message_id: str
     state: Literal["sent", "delivered", "failed"] | None
     detail: str = ""
     opted_out: bool = False
+    reference: str = ""
 
 
 @dataclass(frozen=True)

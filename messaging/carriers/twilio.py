@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from messaging.carriers import http
@@ -27,7 +27,9 @@ from messaging.carriers.base import (
 
 API = "https://api.twilio.com/2010-04-01"
 OPTED_OUT = 21610  # "Attempt to send to unsubscribed recipient"
-STATES: dict[str, str | None] = {
+# In the address that statuses come to, and signed with it: which text of ours they are about.
+REFERENCE = "text"
+STATES: dict[str, Literal["sent", "delivered", "failed"]] = {
     "sent": "sent",
     "delivered": "delivered",
     "read": "delivered",
@@ -63,7 +65,9 @@ class Twilio:
         if status not in ("", "received", "receiving"):
             code = fields.get("ErrorCode", "")
             code = code if code.isdecimal() else ""
-            return [StatusUpdate(sid, STATES.get(status), f"{status} {code}".strip(), code == str(OPTED_OUT))]  # type: ignore[arg-type]
+            reference = dict(parse_qsl(urlsplit(request.url).query)).get(REFERENCE, "")
+            detail = f"{status} {code}".strip()
+            return [StatusUpdate(sid, STATES.get(status), detail, code == str(OPTED_OUT), reference)]
         for needed in ("From", "To"):
             if not fields.get(needed):
                 raise NotUnderstood(f"There is no {needed}.")
@@ -86,7 +90,7 @@ class Twilio:
         data: list[tuple[str, str]] = [("From", text.sender), ("To", text.to), ("Body", text.text)]
         data += [("MediaUrl", media.url) for media in text.media]
         if text.status_url.startswith("https://"):
-            data.append(("StatusCallback", text.status_url))
+            data.append(("StatusCallback", f"{text.status_url}?{REFERENCE}={quote(text.reference, safe='')}"))
         base = credentials.get("api_base") or API
         response = http.post(
             f"{base}/Accounts/{quote(sid, safe='')}/Messages.json",

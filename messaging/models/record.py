@@ -199,6 +199,9 @@ class Hold(Block):
             models.Index(fields=["recipient", "opened_at"], name="hold_by_recipient"),
             models.Index(fields=["due_at"], condition=Q(closed_at__isnull=True), name="hold_due"),
             models.Index(fields=["company", "-id"], name="hold_by_company"),
+            # The badge in the sidebar counts these on every page.
+            models.Index(fields=["company"], condition=Q(closed_at__isnull=True), name="hold_open_by_company"),
+            models.Index(fields=["office"], condition=Q(closed_at__isnull=True), name="hold_open_by_office"),
         ]
 
     def __str__(self) -> str:

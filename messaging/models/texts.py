@@ -163,7 +163,7 @@ class Message(models.Model):
         NETWORK_KEYWORD = "network_keyword", "Handled by the network"
 
     company_lookup = "company"
-    office_lookup = "conversation__number__office"
+    office_lookup = "number__office"
 
     company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="+")
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="messages")
@@ -220,6 +220,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["conversation", "-id"], name="message_by_conversation"),
             models.Index(fields=["company", "-id"], name="message_by_company"),
+            models.Index(fields=["number", "-id"], name="message_by_number"),
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="message_due"),
             models.Index(
                 fields=["recipient"],

@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.db.models import Exists, Model, OuterRef, Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RadioFilter
 from unfold.decorators import action, display
 
@@ -140,7 +139,7 @@ class NumberAdmin(ScopedAdmin):
     def campaign(self, number: Number) -> Campaign | None:
         """Also what those read who may not choose it."""
         for assignment in getattr(number, "open_assignments", []):
-            return assignment.campaign  # type: ignore[no-any-return]
+            return assignment.campaign
         return None
 
     @display(description="in use", boolean=True)
@@ -198,9 +197,7 @@ class NumberAdmin(ScopedAdmin):
         return number
 
     def _settle(self, request: HttpRequest, number: Number, *, given_up: bool) -> HttpResponse:
-        if number.is_active == given_up:
-            number.given_up_at = timezone.now() if given_up else None
-            number.save(update_fields=["given_up_at", "kind"])
+        if number.give_up() if given_up else number.take_back():
             said = "Given up" if given_up else "Taken back"
             self.log_change(request, number, f"{said}.")
             messages.success(request, f"{said}: {e164.show(number.e164)}.")

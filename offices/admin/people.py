@@ -102,10 +102,10 @@ class PeopleAdmin(ScopedAdmin):
     def role_badge(self, membership: Membership) -> tuple[str, str]:
         return membership.role, membership.get_role_display()
 
-    @display(description="office", empty_value="Every office")
-    def where(self, membership: Membership) -> Any:
+    @display(description="office")
+    def where(self, membership: Membership) -> str:
         """Only for those who look: the form's own field comes and goes with the role."""
-        return membership.office
+        return str(membership.office or "Every office")
 
     @display(description="can sign in", boolean=True)
     def can_sign_in(self, membership: Membership) -> bool:

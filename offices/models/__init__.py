@@ -2,7 +2,7 @@
 
 from offices.models.campaigns import Campaign, CampaignAssignment
 from offices.models.companies import Company, HelpMessage, Office
-from offices.models.numbers import CarrierAccount, Number
+from offices.models.numbers import CarrierAccount, Number, NumberAbsence
 from offices.models.people import Membership, User
 from offices.models.tokens import ApiToken
 
@@ -15,6 +15,7 @@ __all__ = [
     "HelpMessage",
     "Membership",
     "Number",
+    "NumberAbsence",
     "Office",
     "User",
 ]

@@ -6,8 +6,9 @@ import secrets
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from offices import e164
 from offices.models.companies import Company, Office
@@ -33,7 +34,10 @@ class CarrierAccount(models.Model):
     public_id = models.CharField(max_length=40, unique=True, default=new_public_id, editable=False)
     # What each adapter calls its own, by the names in its CREDENTIALS.
     credentials = models.JSONField(default=dict, blank=True)
-    is_active = models.BooleanField(default=True, help_text="Off: nothing leaves through it, and its webhook refuses.")
+    is_active = models.BooleanField(
+        default=True,
+        help_text="Off: nothing leaves through it. What comes in is obeyed all the same: a STOP must not be lost.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -122,6 +126,22 @@ class Number(models.Model):
     def is_active(self) -> bool:
         return self.given_up_at is None
 
+    def give_up(self) -> bool:
+        """Take the number out of use, from now on; False when it was. Its record and its blocks stay."""
+        return bool(Number.objects.filter(pk=self.pk, given_up_at__isnull=True).update(given_up_at=timezone.now()))
+
+    @transaction.atomic
+    def take_back(self) -> bool:
+        """Put the number to use again; False when it was in use. The time in between stays on record."""
+        number = Number.objects.select_for_update().get(pk=self.pk)
+        if number.given_up_at is None:
+            return False
+        NumberAbsence.objects.create(
+            company_id=number.company_id, number=number, starts_at=number.given_up_at, ends_at=timezone.now()
+        )
+        Number.objects.filter(pk=number.pk).update(given_up_at=None)
+        return True
+
     def current_assignment(self) -> Any:
         """The open CampaignAssignment with its campaign, or None."""
         return self.assignments.filter(ends_at__isnull=True).select_related("campaign").first()
@@ -130,3 +150,26 @@ class Number(models.Model):
         """The Campaign that the number is in now, or None."""
         assignment = self.current_assignment()
         return assignment.campaign if assignment else None
+
+
+class NumberAbsence(models.Model):
+    """A time in which a number was given up, and which is over: what the gate said then can be said again."""
+
+    company_lookup = "company"
+    office_lookup = "number__office"
+
+    company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="+")
+    number = models.ForeignKey(Number, on_delete=models.PROTECT, related_name="absences")
+    starts_at = models.DateTimeField("from")
+    ends_at = models.DateTimeField("until")
+
+    class Meta:
+        ordering = ["-starts_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(ends_at__gte=models.F("starts_at")), name="number_absence_ends_after_start"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} out of use"

@@ -104,12 +104,15 @@ def test_a_token_without_the_inbound_scope_is_answered_403_and_stores_nothing(nu
     assert set(count_stored().values()) == {0}
 
 
-def test_a_token_of_a_switched_off_account_is_answered_403_and_stores_nothing(number, token):
+def test_a_stop_to_a_switched_off_account_is_obeyed_without_an_answer(number, token):
     number.account.is_active = False
     number.account.save()
 
-    assert is_problem(call(INBOUND, document(number), token=token), 403)
-    assert set(count_stored().values()) == {0}
+    answer = call(INBOUND, document(number, text="STOP"), token=token)
+
+    assert (answer.status_code, answer.json()["outcome"]) == (201, "opted_out")
+    assert OptOut.objects.filter(closed_at__isnull=True).count() == 1
+    assert not Message.objects.filter(direction="out").exists()
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])

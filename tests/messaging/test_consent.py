@@ -87,10 +87,12 @@ def test_the_record_stays_as_it_was_when_number_office_and_campaign_change(perso
         lambda: raw("TRUNCATE messaging_consentevent CASCADE"),
         lambda: raw("TRUNCATE messaging_recipient CASCADE"),
         lambda: raw(
-            "INSERT INTO messaging_consentevent SELECT * FROM messaging_consentevent ON CONFLICT (id) DO UPDATE SET kind = 'opt_in'"
+            "INSERT INTO messaging_consentevent SELECT * FROM messaging_consentevent "
+            "ON CONFLICT (id) DO UPDATE SET kind = 'opt_in'"
         ),
         lambda: raw(
-            "MERGE INTO messaging_consentevent e USING (SELECT 1) s ON true WHEN MATCHED THEN UPDATE SET kind = 'opt_in'"
+            "MERGE INTO messaging_consentevent e USING (SELECT 1) s ON true "
+            "WHEN MATCHED THEN UPDATE SET kind = 'opt_in'"
         ),
     ],
 )

@@ -239,7 +239,16 @@ def test_an_operator_says_whether_an_uncertain_text_left(slug, state):
     assert Message.objects.get().state == state
 
 
-@pytest.mark.parametrize("role", ALL_ROLES)
+def test_a_company_admin_says_so_for_their_own_company_only():
+    message, foreign = a_lost_text(), a_lost_text()
+    client = logged_in(Role.COMPANY_ADMIN, message.number.office)
+    client.post(question("sent", message))
+    client.post(question("sent", foreign))
+    assert Message.objects.get(pk=message.pk).state == "sent"
+    assert Message.objects.get(pk=foreign.pk).state == "uncertain"
+
+
+@pytest.mark.parametrize("role", [role for role in ALL_ROLES if role != Role.COMPANY_ADMIN])
 def test_nobody_else_says_so(role):
     message = a_lost_text()
     client = logged_in(role, message.number.office)

@@ -578,6 +578,21 @@ def test_a_number_given_up_since_was_active_then(person):
 
 
 @pytest.mark.behaviour("N8")
+def test_a_number_taken_back_was_out_of_use_in_between(person):
+    number, other = NumberFactory(), NumberFactory()
+    before = timezone.now()
+    assert number.give_up()
+    between = timezone.now()
+    assert number.take_back()
+    assert not number.take_back()
+    number.refresh_from_db()
+    assert verdict(number, person, at=before).code == "ok"
+    assert verdict(number, person, at=between).code == "number_inactive"
+    assert verdict(number, person, at=timezone.now()).code == "ok"
+    assert gate.check_many([(other, number.e164)], at=between)[0].code == "ok"  # nobody's number then: no chat
+
+
+@pytest.mark.behaviour("N8")
 def test_in_the_record_stands_what_refused_a_text(person):
     number = NumberFactory()
     receive(number, person, "STOP")

@@ -299,13 +299,18 @@ def test_an_account_without_a_token_takes_nothing(account, number):
     assert set(count_stored().values()) == {0}
 
 
-def test_an_account_that_is_switched_off_or_not_there_is_not_found(account, number):
-    CarrierAccount.objects.update(is_active=False)
+def test_an_account_that_is_not_there_is_not_found(account, number):
     unknown = post(account, STOP, path="/webhooks/twilio/no-such-account/")
 
-    assert is_problem(post(account, STOP), 404)
     assert is_problem(unknown, 404)
     assert set(count_stored().values()) == {0}
+
+
+def test_a_stop_to_an_account_that_is_switched_off_is_obeyed(account, number):
+    CarrierAccount.objects.update(is_active=False)
+
+    assert post(account, STOP).status_code == 200
+    assert OptOut.objects.filter(closed_at__isnull=True).count() == 1
 
 
 @pytest.mark.parametrize("carrier", ["console", "generic"])
@@ -654,7 +659,7 @@ def test_a_text_that_twilio_takes_is_sent_once_and_known_by_its_sid(sender, twil
     assert twilio.fields() == [
         [
             ("From", OURS), ("To", SOMEBODY), ("Body", "1 + 1 = 2 & 50% 👍🏽 café\n "),
-            ("StatusCallback", PUBLIC_URL + address(sender.account)),
+            ("StatusCallback", f"{PUBLIC_URL}{address(sender.account)}?text={message.pk}"),
         ]
     ]  # fmt: skip
 
@@ -799,6 +804,29 @@ def test_an_uncertain_text_is_settled_by_twilios_status_when_its_sid_is_known(se
 
     message.refresh_from_db()
     assert message.state == "delivered"
+
+
+def test_an_uncertain_text_without_a_sid_is_settled_by_the_status_that_names_it(sender, twilio):
+    twilio.answer("hang")
+    message = send(sender)
+    message.refresh_from_db()
+    assert (message.state, message.carrier_message_id) == ("uncertain", "")
+
+    post(sender.account, payload("status_delivered"), path=f"{address(sender.account)}?text={message.pk}")
+
+    message.refresh_from_db()
+    assert (message.state, message.carrier_message_id) == ("delivered", SID)
+
+
+@pytest.mark.parametrize("name", ["0", "²", "x", "9" * 400, ""])
+def test_a_status_that_names_no_text_of_the_account_changes_nothing(sender, twilio, name):
+    twilio.answer("hang")
+    message = send(sender)
+
+    post(sender.account, payload("status_delivered"), path=f"{address(sender.account)}?{urlencode({'text': name})}")
+
+    message.refresh_from_db()
+    assert (message.state, message.carrier_message_id) == ("uncertain", "")
 
 
 def test_a_refused_connection_is_retried_until_somebody_listens(sender, settings):

@@ -274,7 +274,7 @@ names = st.text(
 main_lines = st.one_of(
     st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS))
     .map(phonenumbers.example_number)
-    .map(lambda number: phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)),
+    .map(lambda number: phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)),  # type: ignore[arg-type]
     st.from_regex(r"\+1[2-9][0-8][0-9]55501[0-9]{2}", fullmatch=True),
     st.from_regex(r"\+1(800|822|833|844|855|866|877|88[0-9])55501[0-9]{2}", fullmatch=True),
 )

@@ -122,7 +122,7 @@ def queue_reply(
     return _store(number, recipient, text, fields, touch=True)
 
 
-def hand_over_due(limit: int = 10) -> int:
+def hand_over_due(limit: int = 4) -> int:
     """Claim up to `limit` due texts and bring each one step further; returns how many were claimed."""
     lease, claimed = claim(limit)
     for message_id in claimed:

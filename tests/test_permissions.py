@@ -305,7 +305,7 @@ class World:
         client = Client()
         user = self.people[who]
         if user is not None:
-            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+            client.force_login(user)
         return client
 
     def rows(self, model: str) -> list[tuple[str, Model]]:

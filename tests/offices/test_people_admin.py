@@ -140,7 +140,6 @@ def test_an_address_known_to_another_company_gets_a_login_of_its_own_and_the_ans
     assert stranger.memberships.count() == 1
 
 
-@pytest.mark.usefixtures("by_email")
 def test_each_of_two_logins_with_one_address_is_opened_by_its_own_password(office):
     stranger = person(Role.COMPANY_ADMIN, CompanyFactory(), username="sam@example.com", email="sam@example.com")
     add(as_role(Role.COMPANY_ADMIN, office), office=office)
@@ -152,16 +151,10 @@ def test_each_of_two_logins_with_one_address_is_opened_by_its_own_password(offic
     assert authenticate(username="nobody@example.com", password=NEW) is None
 
 
-@pytest.mark.usefixtures("by_email")
 def test_a_closed_login_stays_closed_whatever_the_password(office):
     agent = person(Role.AGENT, office, email="sam@example.com", is_active=False)
 
     assert authenticate(username=agent.email, password=PASSWORD) is None
-
-
-@pytest.fixture
-def by_email(settings):
-    settings.AUTHENTICATION_BACKENDS = ["offices.login.EmailBackend"]
 
 
 # Climbing -----------------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ WORKER_THREADS = env.int("WORKER_THREADS", default=4)  # texts handed over at th
 WEBHOOK_MAX_BYTES = env.int("WEBHOOK_MAX_BYTES", default=4 * 1024 * 1024)  # larger requests: 413
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_MAX_BYTES
 
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # who may read /metrics; unset: nobody
+
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",

@@ -123,7 +123,7 @@ OF_EVERYBODY = {"home", "admin:login", "admin:logout", "admin:password_change", 
 # Not of the admin: they know tokens or signatures, and have tests of their own in tests/messaging/.
 OTHERWISE_GUARDED = {
     "webhook", "api:inbound", "api:check", "api:messages", "api:opt_outs", "api:consent_events", "schema", "docs",
-    "healthz", "readyz",
+    "healthz", "readyz", "metrics",
 }  # fmt: skip
 WITHOUT_NAME = {"admin/(?P<url>.*)$"}  # the admin's own "no such page"
 

@@ -235,6 +235,7 @@ class Message(models.Model):
             models.Index(
                 fields=["company", "-id"], condition=Q(state__in=["failed", "uncertain"]), name="message_in_trouble"
             ),
+            models.Index(fields=["-id"], condition=Q(state="uncertain"), name="message_uncertain"),
             models.Index(
                 fields=["recipient", "created_at"],
                 condition=~Q(purpose="ordinary"),

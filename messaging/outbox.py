@@ -137,13 +137,15 @@ def claim(limit: int) -> tuple[datetime, list[int]]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE messaging_message SET next_attempt_at = %s
-            WHERE id IN (
+            WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message WHERE next_attempt_at <= %s
                 ORDER BY next_attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING id
+            )
+            UPDATE messaging_message SET next_attempt_at = %s FROM due WHERE messaging_message.id = due.id
+            RETURNING messaging_message.id
             """,
-            [lease, now, limit],
+            # Materialized: as a subquery PostgreSQL may run it more than once, and then takes more than the limit.
+            [now, limit, lease],
         )
         return lease, sorted(row[0] for row in cursor.fetchall())
 

@@ -3,12 +3,15 @@
 PYTHON ?= python3
 # Processes that run the tests.
 JOBS ?= 2
+# “make serve AWS=1” installs what sending through AWS End User Messaging needs as well.
+AWS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(PY) -m uv
 UV_VERSION := 0.13.9
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+RUN := $(VENV)/.run$(if $(AWS),-aws)
 # What the settings ask for, when code is looked at and nothing runs. No server has that address.
 LOOKING := SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	DATABASE_URL=postgres://nobody@//nonexistent/nothing
@@ -23,11 +26,11 @@ APT_INSTALL := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get inst
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s%s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.run ## a demo company on http://127.0.0.1:8000, with a database of its own
+demo: $(RUN) ## a demo company on http://127.0.0.1:8000, with a database of its own
 	@exec $(PY) manage.py demo
 
 # Whichever of the two ends first, the other is stopped too; so does Ctrl-C, and SIGTERM to make.
-serve: $(VENV)/.run ## the portal as in production (set SECRET_KEY, and DATABASE_URL), with its worker
+serve: $(RUN) ## the portal as in production (set SECRET_KEY, and DATABASE_URL), with its worker
 	$(PY) manage.py migrate --noinput
 	$(PY) manage.py collectstatic --noinput
 	@$(PY) manage.py work & worker=$$!; \
@@ -37,7 +40,7 @@ serve: $(VENV)/.run ## the portal as in production (set SECRET_KEY, and DATABASE
 	[ -n "$$asked" ] || echo "The worker or the web server has ended, so the other one is stopped." >&2; \
 	kill -TERM $$worker $$web 2>/dev/null; wait $$worker; wait $$web; [ -n "$$asked" ]
 
-stop: $(VENV)/.run ## stop the embedded database (its data stay)
+stop: $(RUN) ## stop the embedded database (its data stay)
 	@$(PY) -m compliance.database stop
 
 test: $(VENV)/.dev ## run all tests
@@ -55,7 +58,9 @@ lint: $(VENV)/.dev ## style, types, missing migrations, deployment checks
 
 lock: $(VENV)/.made ## write requirements/ anew, with the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade pyproject.toml -o requirements/run.txt
-	$(COMPILE) --upgrade pyproject.toml --group test --group lint -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) --upgrade pyproject.toml --extra aws -c requirements/run.txt -o requirements/aws.txt
+	$(COMPILE) --upgrade pyproject.toml --extra aws --group test --group oracles --group lint \
+		-c requirements/aws.txt -o requirements/dev.txt
 
 clean: ## remove .venv and caches; var/ with the embedded database stays
 	@if [ -x $(PY) ]; then $(PY) -m compliance.database stop || true; fi
@@ -71,12 +76,17 @@ $(VENV)/.made:
 	$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-# The tests' packages include those for running, so what was made for them serves both.
-$(VENV)/.dev: $(VENV)/.made requirements/run.txt requirements/dev.txt
+# The tests' packages include those for running, so what was made for them serves all.
+$(VENV)/.dev: $(VENV)/.made requirements/run.txt requirements/aws.txt requirements/dev.txt
 	$(UV) pip sync --quiet --require-hashes --python $(PY) requirements/dev.txt
-	@touch $(VENV)/.run $@
+	@touch $(VENV)/.run $(VENV)/.run-aws $@
 
 $(VENV)/.run: $(VENV)/.made requirements/run.txt
-	@rm -f $(VENV)/.dev
+	@rm -f $(VENV)/.dev $(VENV)/.run-aws
 	$(UV) pip sync --quiet --require-hashes --python $(PY) requirements/run.txt
 	@touch $@
+
+$(VENV)/.run-aws: $(VENV)/.made requirements/aws.txt
+	@rm -f $(VENV)/.dev
+	$(UV) pip sync --quiet --require-hashes --python $(PY) requirements/aws.txt
+	@touch $(VENV)/.run $@

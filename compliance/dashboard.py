@@ -17,10 +17,12 @@ from django.db.models.functions import TruncDate, TruncWeek
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import Truncator
 
+from messaging import throughput
 from messaging.models import ConsentEvent, Hold, Message, OptOut, WebhookReceipt
 from offices import access
-from offices.models import Campaign, CampaignAssignment, Number, User
+from offices.models import Campaign, CampaignAssignment, CarrierAccount, Number, User
 
 DAYS = 30
 WEEKS = 12
@@ -105,6 +107,8 @@ def _due(user: User | Any, now: datetime, wrong: int, holds: list[Hold]) -> Iter
             "sms_failed",
             "bad",
         )
+    if access.may(user, "view", CarrierAccount):
+        yield _failing_accounts(user)
     if access.is_operator(user):
         unread = _counted(WebhookReceipt.objects.filter(status=WebhookReceipt.Status.NOT_UNDERSTOOD))
         if unread:
@@ -118,6 +122,25 @@ def _due(user: User | Any, now: datetime, wrong: int, holds: list[Hold]) -> Iter
             )
     if access.may(user, "add", Number):
         yield _outside_campaigns(user)
+
+
+def _failing_accounts(user: User | Any) -> Due | None:
+    """Accounts that are in use and rest after failures: nothing leaves through them."""
+    failing = CarrierAccount.objects.filter(is_active=True, health__failures__gte=throughput.FAILURES_UNTIL_PAUSE)
+    rows = access.visible_to(user, failing).select_related("health").order_by("-health__last_failure_at")
+    found = list(rows[: MOST_COUNTED + 1])
+    if not found:
+        return None
+    first = found[0]
+    single = len(found) == 1
+    return Due(
+        f"{MOST_COUNTED}+" if len(found) > MOST_COUNTED else str(len(found)),
+        "carrier account fails" if single else "carrier accounts fail",
+        f"{first}: {Truncator(first.health.last_failure).chars(100)}",
+        reverse("admin:offices_carrieraccount_change", args=[first.pk]) if single else _list(CarrierAccount),
+        "cell_tower",
+        "bad",
+    )
 
 
 def _outside_campaigns(user: User | Any) -> Due | None:

@@ -17,6 +17,8 @@ if env_file.exists():
     environ.Env.read_env(env_file)
 
 SECRET_KEY = env.str("SECRET_KEY")  # no default: the portal does not start without one
+# Former values of SECRET_KEY: what they signed and sealed is still read, and nothing new is made with them.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 DEBUG = env.bool("DEBUG", default=False)
 DEMO = env.bool("DEMO", default=False)  # the phone simulator is there, cookies travel over plain HTTP
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -170,6 +172,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # It names every address it asks, and some carriers' hold ids that are nobody's business.
+    "loggers": {"httpx": {"level": "WARNING"}},
 }
 
 # The callables and the sidebar live in compliance/theme.py.

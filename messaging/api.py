@@ -87,8 +87,9 @@ class InboundView(APIView):
         ],
     )
     def post(self, request: Request) -> Response | HttpResponse:
-        """The answer comes after the commit: 201 for a new text, 200 for one that came before. 422 means that the
-        text could not be understood and is kept for the operator; sending it again is of no use."""
+        """The answer comes after the commit: 201 for a new text, 200 for one that came before and for a status
+        (`{"message_id" or "reference", "status": "sent", "delivered" or "failed", "error", "opted_out"}`). 422 means
+        that it could not be understood and is kept for the operator; sending it again is of no use."""
         account = token_of(request).account
         assert account is not None  # a constraint: who may deliver has an account
         raw = request._request
@@ -96,9 +97,13 @@ class InboundView(APIView):
         received = inbound.take(
             account, WebhookRequest("POST", raw.get_full_path(), raw.body, content_type, carrier="generic")
         )
+        webhooks.note_genuine(account)
         if not received.understood:
             return webhooks.not_understood(received)
-        assert received.message is not None
+        if received.message is None:
+            # What became of a text of ours, by a gateway that cannot sign.
+            about = received.receipt.message_id if received.receipt else None
+            return Response({"outcome": "status", "duplicate": False, "message": about}, status=200)
         answer = {
             "outcome": received.outcome,
             "duplicate": received.duplicate,

@@ -39,6 +39,7 @@ def opt_out(
     kind: str = Kind.OPT_OUT,
     source: str = Source.RECIPIENT,
     scope: str | None = None,
+    carrier: str = "",
     actor: User | None = None,
     reason: str = "",
 ) -> ConsentEvent:
@@ -52,7 +53,7 @@ def opt_out(
     where = scope_of(number, campaign, scope)
     event = _record(
         recipient, number, campaign, kind=kind, source=source, scope=where["scope"], text=text, at=at,
-        reading=reading, message=message, actor=actor, reason=reason,
+        reading=reading, message=message, carrier=carrier, actor=actor, reason=reason,
     )  # fmt: skip
     now = timezone.now()
     block = OptOut(
@@ -213,7 +214,7 @@ def opt_out_at_carrier(recipient: Recipient, number: Number, *, carrier: str, de
     """The carrier refused a text because the recipient had opted out there: block this number for them."""
     return opt_out(
         recipient, number, text="", at=timezone.now(), kind=Kind.CARRIER, source=Source.CARRIER,
-        scope=Scope.NUMBER, reason=f"{carrier}: {detail}",
+        scope=Scope.NUMBER, carrier=carrier, reason=f"{carrier}: {detail}",
     )  # fmt: skip
 
 

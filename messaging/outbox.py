@@ -18,11 +18,12 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from messaging import consent, gate, segments
-from messaging.carriers.base import CarrierError, Media, OutboundText, StatusUpdate
+from messaging import consent, gate, segments, throughput
+from messaging.carriers.base import CarrierError, Media, OutboundText
+from messaging.carriers.reading import storable
 from messaging.carriers.registry import CARRIERS
 from messaging.models import Conversation, Message, Recipient
-from offices.models import CarrierAccount, HelpMessage, Number, User
+from offices.models import HelpMessage, Number, User
 
 log = logging.getLogger(__name__)
 
@@ -131,28 +132,35 @@ def hand_over_due(limit: int = 4) -> int:
 
 
 def claim(limit: int) -> tuple[datetime, list[int]]:
-    """Take up to `limit` due texts for this worker: the lease's end, and their ids, longest due first."""
+    """Take up to `limit` due texts for this worker: the lease's end, and their ids. Automatic replies go before all
+    others, however many of those wait: a confirmation is worth nothing after five minutes. A turn that was missed is
+    lost: what had its turn while no worker ran would else leave all at once."""
     now = timezone.now()
     lease = now + LEASE
+    due = "SELECT id, next_attempt_at AS planned FROM messaging_message WHERE next_attempt_at <= %(now)s"
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            WITH due AS MATERIALIZED (
-                SELECT id FROM messaging_message WHERE next_attempt_at <= %s
-                ORDER BY next_attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
-            )
-            UPDATE messaging_message SET next_attempt_at = %s FROM due WHERE messaging_message.id = due.id
-            RETURNING messaging_message.id
+            f"""
+            WITH reply AS MATERIALIZED (
+                {due} AND NOT (purpose = 'ordinary') ORDER BY planned LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            ), ordinary AS MATERIALIZED (
+                {due} AND purpose = 'ordinary' ORDER BY planned
+                LIMIT (SELECT %(limit)s - count(*) FROM reply) FOR UPDATE SKIP LOCKED
+            ), due AS (SELECT * FROM reply UNION ALL SELECT * FROM ordinary)
+            UPDATE messaging_message SET next_attempt_at = %(lease)s,
+                turns_held = CASE WHEN planned < %(missed)s THEN 0 ELSE turns_held END
+            FROM due WHERE messaging_message.id = due.id
+            RETURNING purpose = 'ordinary', messaging_message.id
             """,
             # Materialized: as a subquery PostgreSQL may run it more than once, and then takes more than the limit.
-            [now, limit, lease],
+            {"now": now, "limit": limit, "lease": lease, "missed": now - throughput.TURN_LASTS},
         )
-        return lease, sorted(row[0] for row in cursor.fetchall())
+        return lease, [row[1] for row in sorted(cursor.fetchall())]
 
 
 def hand_over(message_id: int, lease: datetime) -> None:
     """Ask the gate once more under the recipient's lock, commit that the text is in the carrier's hands, call it."""
-    message = take_in_hand(message_id, lease)
+    began, message = timezone.now(), take_in_hand(message_id, lease)
     if message is None:
         return
     account = message.number.account
@@ -162,32 +170,42 @@ def hand_over(message_id: int, lease: datetime) -> None:
         text=message.text,
         reference=str(message.pk),
         status_url=f"{settings.PUBLIC_URL}/webhooks/{account.carrier}/{account.public_id}/",
-        media=[Media(one["url"], one.get("content_type", "")) for one in message.media],
+        media=[Media(one["url"], one.get("content_type", ""), one.get("size")) for one in message.media],
     )
     try:
         carrier_id = CARRIERS[account.carrier].send(account.credentials, text)
     except CarrierError as error:
         _not_taken(message, error)
+        if error.is_trouble:
+            throughput.note_failure(account, error, began)
+        else:
+            throughput.note_taken(account, began)
     except Exception:
         # Nobody knows whether it left: a person or the carrier's status settles it.
         log.exception("handing over text %s failed", message.pk)
         message.advance(Message.State.UNCERTAIN, error="The portal failed while handing it over.")
     else:
-        # A status may have come before this answer: the text is then sent already.
-        taken = {"carrier_message_id": carrier_id, "sent_at": timezone.now(), "error": ""}
-        if not message.advance(Message.State.SENT, **taken):
-            Message.objects.filter(pk=message.pk).update(carrier_message_id=carrier_id)
+        _taken(message, storable(carrier_id)[:255])
+        throughput.note_taken(account, began)
 
 
 def take_in_hand(message_id: int, lease: datetime) -> Message | None:
-    """The text, now sending by a committed transaction; None when somebody or something else settled it."""
+    """The text, now sending by a committed transaction; None when somebody or something else settled it, and when it
+    must wait: for its turn, or for an account that fails."""
+    waiting = Message.objects.select_related("recipient", "number__account__health")
+    claimed = waiting.filter(pk=message_id, next_attempt_at=lease).first()
+    if claimed is None:
+        return None
+    now = timezone.now()
+    is_too_late = claimed.expires_at is not None and claimed.expires_at <= now
+    # A text that will not leave takes no turn, and does not try whether a paused account works again.
+    if not is_too_late and (wait := throughput.wait_for(claimed, now)):
+        _put_off(claimed, lease, wait)
+        return None
     with transaction.atomic():
-        owner = Message.objects.filter(pk=message_id).values_list("company_id", "recipient__e164").first()
-        if owner is None:
-            return None
-        recipient = Recipient.objects.locked(*owner)
+        recipient = Recipient.objects.locked(claimed.company_id, claimed.recipient.e164)
         message = (
-            Message.objects.select_related("number__account", "number__office", "number__company", "author")
+            Message.objects.select_related("number__account__health", "number__office", "number__company", "author")
             .select_for_update(of=("self",))
             .get(pk=message_id)
         )
@@ -196,7 +214,8 @@ def take_in_hand(message_id: int, lease: datetime) -> Message | None:
         message.recipient = recipient
         now = timezone.now()
         if message.expires_at is not None and message.expires_at <= now:
-            message.advance(Message.State.FAILED, error="Not sent: it would have come too late.")
+            why = f"Not sent: it would have come too late. {message.error}".strip()
+            message.advance(Message.State.FAILED, error=why)
             return None
         verdict = gate.check(message.number, recipient, purpose=message.purpose)
         if not verdict.allowed or verdict.code == "chat":
@@ -204,10 +223,31 @@ def take_in_hand(message_id: int, lease: datetime) -> Message | None:
             consent.record_refusal(message, verdict)
             return None
         message.account = message.number.account
-        taken = message.advance(
-            Message.State.SENDING, handed_over_at=now, attempts=message.attempts + 1, account=message.account
-        )
-        return message if taken else None
+        taken = {"handed_over_at": now, "attempts": message.attempts + 1, "account": message.account}
+        return message if message.advance(Message.State.SENDING, **taken) else None
+
+
+def _put_off(message: Message, lease: datetime, wait: throughput.Wait) -> None:
+    """Plan the text for when it may go, or for when it is too late for it, whichever comes first. In a pause all that
+    are due wait together."""
+    at = timezone.now() if wait.is_pause else min(wait.until, message.expires_at or wait.until)
+    Message.objects.filter(pk=message.pk, next_attempt_at=lease).update(
+        next_attempt_at=at, turns_held=wait.turns, error=wait.reason
+    )
+    if wait.is_pause:
+        throughput.rest(message.number.account, wait.until)
+
+
+def _taken(message: Message, carrier_id: str) -> None:
+    sent = {"sent_at": timezone.now(), "error": ""}
+    try:
+        with transaction.atomic():
+            # A status may have come before this answer: the text is then sent already.
+            if not message.advance(Message.State.SENT, carrier_message_id=carrier_id, **sent):
+                Message.objects.filter(pk=message.pk).update(carrier_message_id=carrier_id)
+    except IntegrityError:
+        sent["error"] = "The carrier gave it the id of another text: no status of it can be told from that one's."
+        message.advance(Message.State.SENT, **sent)
 
 
 def _not_taken(message: Message, error: CarrierError) -> None:
@@ -222,12 +262,11 @@ def _not_taken(message: Message, error: CarrierError) -> None:
                 recipient, message.number, carrier=message.number.account.carrier, detail=str(error)
             )
         return
-    pause = next_pause(message.attempts, error.retry_after)
-    at = timezone.now() + timedelta(seconds=pause)
+    at = timezone.now() + timedelta(seconds=next_pause(message.attempts, error.retry_after))
     if error.permanent or (message.expires_at is not None and at >= message.expires_at):
         message.advance(Message.State.FAILED, error=str(error))
     else:
-        message.advance(Message.State.SENDING, next_attempt_at=at, error=str(error))
+        message.advance(Message.State.SENDING, next_attempt_at=at, error=str(error), turns_held=0)
 
 
 def next_pause(attempts: int, retry_after: float | None = None) -> float:
@@ -247,37 +286,6 @@ def settle_cut_off() -> int:
         state=Message.State.UNCERTAIN,
         error="The worker stopped while handing it over. Ask the carrier whether it left.",
     )
-
-
-def apply_status(account: CarrierAccount, update: StatusUpdate) -> Message | None:
-    """Bring the text that a carrier reports on forward; an unknown status changes nothing. None: not a text of ours."""
-    ours = Message.objects.select_related("recipient", "number__account", "number__office", "number__company").filter(
-        account=account, direction=Message.Direction.OUT
-    )
-    message = ours.filter(carrier_message_id=update.message_id).first()
-    if message is None and update.reference.isascii() and update.reference.isdecimal():
-        # A hand-over that was cut off before the carrier's id came back, or is not over yet.
-        message = ours.filter(pk=int(update.reference[:18]), carrier_message_id="").first()
-        if message is not None:
-            Message.objects.filter(pk=message.pk, carrier_message_id="").update(carrier_message_id=update.message_id)
-    if message is None:
-        return None
-    with transaction.atomic():
-        if update.opted_out:
-            recipient = Recipient.objects.locked(message.company_id, message.recipient.e164)
-            # Read under the lock: the same report may come twice at once.
-            message.refresh_from_db(fields=["state"])
-            already = message.state == Message.State.FAILED
-            message.advance(Message.State.FAILED, error=update.detail)
-            if not already:
-                consent.opt_out_at_carrier(recipient, message.number, carrier=account.carrier, detail=update.detail)
-        elif update.state == "sent":
-            message.advance(Message.State.SENT)
-        elif update.state == "delivered":
-            message.advance(Message.State.DELIVERED)
-        elif update.state == "failed":
-            message.advance(Message.State.FAILED, error=update.detail)
-    return message
 
 
 def _locked_ends(number: Number, to: str) -> Recipient:

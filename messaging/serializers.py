@@ -27,6 +27,7 @@ class MomentField(serializers.DateTimeField):
 class MediaSerializer(serializers.Serializer[Any]):
     url = serializers.URLField(max_length=2000)
     content_type = serializers.CharField(max_length=100, required=False, default="")
+    size = serializers.IntegerField(required=False, min_value=0, help_text="In bytes, where the carrier says it.")
 
 
 class InboundSerializer(serializers.Serializer[Any]):
@@ -46,9 +47,9 @@ class InboundSerializer(serializers.Serializer[Any]):
 
 
 class InboundAnswerSerializer(serializers.Serializer[Any]):
-    outcome = serializers.ChoiceField(choices=Message.Outcome.choices)
+    outcome = serializers.ChoiceField(choices=[*Message.Outcome.choices, ("status", "What became of a text of ours")])
     duplicate = serializers.BooleanField()
-    message = serializers.IntegerField()
+    message = serializers.IntegerField(allow_null=True, help_text="Null for a status of a text that is not ours.")
 
 
 class PairSerializer(serializers.Serializer[Any]):

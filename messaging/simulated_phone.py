@@ -76,7 +76,7 @@ def _as_twilio(client: httpx.Client, number: Number, sender: str, words: str, me
     path = reverse("webhook", args=[account.carrier, account.public_id])
     fields = {"MessageSid": message_id, "From": sender, "To": number.e164, "Body": words, "NumMedia": "0"}
     signed = twilio.signature(
-        account.credentials.get("auth_token", ""), f"{settings.PUBLIC_URL}{path}", list(fields.items())
+        account.credentials.get("auth_token"), f"{settings.PUBLIC_URL}{path}", list(fields.items())
     )
     return client.post(path, data=fields, headers={"X-Twilio-Signature": signed})
 

@@ -3,48 +3,48 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, InternalError, OperationalError
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.request import UnreadablePostError
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from messaging import inbound, problems
-from messaging.carriers.base import Refused, WebhookRequest
+from messaging.carriers import http
+from messaging.carriers.base import CarrierError, Refused, WebhookRequest
+from messaging.carriers.reading import storable
 from messaging.carriers.registry import CARRIERS
+from messaging.models import CarrierHealth
 from offices.models import CarrierAccount
 
 log = logging.getLogger(__name__)
+
+# The time of the last genuine webhook is written no more often: it is for people.
+NOTED_EVERY = timedelta(seconds=10)
 
 
 @csrf_exempt
 def webhook(request: HttpRequest, carrier: str, public_id: str) -> HttpResponse:
     """Take one request of `carrier` for the account with `public_id`.
 
-    403 for what is not genuine (nothing is stored), 422 for what is genuine but not understood (kept), 503 when the
-    database is away, so that the carrier comes again.
+    403 for what is not genuine (nothing of it is stored, only counted), 422 for what is genuine but not understood
+    (kept), 503 when the database is away, so that the carrier comes again.
     """
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
+    if request.method not in ("POST", "GET", "HEAD"):
+        return HttpResponseNotAllowed(["POST", "GET", "HEAD"])
     try:
-        body = request.body
-        account = CarrierAccount.objects.filter(public_id=public_id, carrier=carrier).first()
+        account = CarrierAccount.objects.select_related("health").filter(public_id=public_id, carrier=carrier).first()
         if account is None:
             return problems.problem(404, "Not found", "There is no carrier account at this address.")
-        taken = WebhookRequest(
-            method=request.method,
-            url=f"{settings.PUBLIC_URL}{request.get_full_path()}",
-            body=body,
-            content_type=request.headers.get("Content-Type", ""),
-            headers=dict(request.headers),
-        )
-        CARRIERS[carrier].verify(account.credentials, taken)
-        received = inbound.take(account, taken)
-    except Refused as error:
-        log.warning("refused a request for %s account %s: %s", carrier, public_id, error)
-        return problems.problem(403, "Not genuine", str(error))
+        if request.method != "POST" and not request.META.get("QUERY_STRING"):
+            # Some carriers look whether anybody is there before they take the address; so do people.
+            return HttpResponse("Texts and statuses for this account are taken here.\n", content_type="text/plain")
+        return _take(account, request)
     except RequestDataTooBig:
         return problems.too_large()
     except UnreadablePostError:
@@ -52,10 +52,53 @@ def webhook(request: HttpRequest, carrier: str, public_id: str) -> HttpResponse:
     except (OperationalError, InterfaceError, InternalError):
         log.exception("the database is away")
         return problems.unavailable()
+
+
+def _take(account: CarrierAccount, request: HttpRequest) -> HttpResponse:
+    adapter = CARRIERS[account.carrier]
+    taken = WebhookRequest(
+        method=request.method or "",
+        url=f"{settings.PUBLIC_URL}{request.get_full_path()}",
+        body=request.body,
+        content_type=request.headers.get("Content-Type", ""),
+        headers=dict(request.headers),
+    )
+    try:
+        adapter.verify(account.credentials, taken)
+    except Refused as error:
+        return _refused(account, error)
+    received = inbound.take(account, taken)
+    note_genuine(account)
     if not received.understood:
         return not_understood(received)
-    content_type, answer = CARRIERS[carrier].answer()
-    return HttpResponse(answer, content_type=content_type)
+    for url in received.visits:
+        try:
+            answer = http.get(url)
+        except CarrierError as error:
+            log.warning("%s account %s: the address to confirm did not answer: %s", account.carrier, account.pk, error)
+            return problems.unavailable()
+        if not answer.is_success:
+            log.warning("%s account %s: confirming was answered %s", account.carrier, account.pk, answer.status_code)
+            return problems.unavailable()
+    content_type, body = adapter.answer()
+    return HttpResponse(body, content_type=content_type)
+
+
+def _refused(account: CarrierAccount, error: Refused) -> HttpResponse:
+    why = storable(str(error))[:500]  # it may quote what was posted
+    log.warning("refused a request for %s account %s: %s", account.carrier, account.pk, why)
+    CarrierHealth.note(account, last_refused_at=timezone.now(), last_refusal=why, refused=F("refused") + 1)
+    if error.come_again:
+        return problems.problem(503, "Not genuine as it came", why)
+    return problems.problem(403, "Not genuine", why)
+
+
+def note_genuine(account: CarrierAccount) -> None:
+    """Write down, now and then, that the carrier reaches us."""
+    now = timezone.now()
+    health = getattr(account, "health", None)
+    if health is None or health.last_genuine_at is None or health.last_genuine_at < now - NOTED_EVERY:
+        CarrierHealth.note(account, last_genuine_at=now)
 
 
 def not_understood(received: inbound.Received) -> HttpResponse:

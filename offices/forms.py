@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -10,7 +9,7 @@ from django import forms
 from django.contrib.auth import password_validation
 from django.contrib.postgres.forms import SimpleArrayField, SplitArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxLengthValidator, MinLengthValidator
+from django.core.validators import MaxLengthValidator, MinLengthValidator, MinValueValidator
 from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -23,21 +22,12 @@ from unfold.widgets import (
 )
 
 from offices import access, e164, help_message, help_versions, people
-from offices.models import ApiToken, Campaign, CarrierAccount, Company, Membership, Number, Office, User
+from offices.models import ApiToken, Campaign, Company, Membership, Number, Office, User
 from offices.models.campaigns import SAMPLE_LENGTH
 
-# A carrier's own names for what an account needs, its name for people, and whether it is a secret.
-# As the CREDENTIALS of the carriers' files; a test holds the two together.
-CREDENTIALS: dict[str, list[tuple[str, str, bool]]] = {
-    CarrierAccount.Carrier.TWILIO: [("account_sid", "Account SID", False), ("auth_token", "Auth token", True)],
-    CarrierAccount.Carrier.GENERIC: [
-        ("send_url", "Address that takes texts", False),
-        ("send_token", "Token for that address", True),
-    ],
-    CarrierAccount.Carrier.CONSOLE: [],
-}
 OPT_IN_WORDS = {"unstop", "start"}
 HELP_WORDS = {"help", "info"}
+AT_LEAST_ONE = "At least 1. Leave it empty for no limit."
 
 
 class WordsField(SimpleArrayField):
@@ -131,11 +121,13 @@ class NumberForm(forms.ModelForm):
 
     class Meta:
         model = Number
-        fields = ("e164", "office", "account", "label")
+        fields = ("e164", "office", "account", "label", "segments_per_minute")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
+        if "segments_per_minute" in fields:
+            fields["segments_per_minute"].validators.append(MinValueValidator(1, AT_LEAST_ONE))
         campaigns = access.visible_to(self.user, Campaign).select_related("company")
         if self.instance.pk:
             company = self.instance.company_id
@@ -192,61 +184,6 @@ class CampaignForm(forms.ModelForm):
 
     def clean_sample_messages(self) -> list[str]:
         return [sample for sample in self.cleaned_data["sample_messages"] if sample]
-
-
-class CarrierAccountForm(forms.ModelForm):
-    """What the account needs at its carrier. A secret is never shown again: left empty, it stays as it is."""
-
-    account_sid = forms.CharField(
-        label="Account SID", required=False, widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"})
-    )
-    auth_token = forms.CharField(label="Auth token", required=False, widget=UnfoldAdminPasswordToggleWidget)
-    send_url = forms.URLField(
-        label="Address that takes texts",
-        required=False,
-        assume_scheme="https",
-        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "url"}),
-        help_text="Where the portal posts a text that is to go out. Empty: the account only receives.",
-    )
-    send_token = forms.CharField(label="Token for that address", required=False, widget=UnfoldAdminPasswordToggleWidget)
-
-    class Meta:
-        model = CarrierAccount
-        fields = ("company", "name", "carrier", "is_active")
-        labels = {"is_active": "In use"}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        kept = self.instance.credentials
-        for fields in CREDENTIALS.values():
-            for name, _, is_secret in fields:
-                field = self.fields[name]
-                if not is_secret:
-                    self.initial[name] = kept.get(name, "")
-                    continue
-                field.widget.attrs["autocomplete"] = "new-password"
-                if kept.get(name):
-                    field.widget.attrs["placeholder"] = "Kept. Type to replace it."
-                    field.help_text = "It is not shown again. Empty: it stays as it is."
-
-    def clean_account_sid(self) -> str:
-        sid: str = self.cleaned_data["account_sid"].strip()
-        if sid and not re.fullmatch(r"AC[0-9a-fA-F]{32}", sid):
-            raise ValidationError("An Account SID is AC and 32 more characters. Copy it from Twilio's console.")
-        return sid
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        carrier = cleaned.get("carrier") or self.instance.carrier
-        kept = dict(self.instance.credentials)
-        for name, label, is_secret in CREDENTIALS.get(carrier, []):
-            given = (cleaned.get(name) or "").strip()
-            if given or not is_secret:
-                kept[name] = given
-            if carrier == CarrierAccount.Carrier.TWILIO and not kept.get(name) and name not in self.errors:
-                self.add_error(name, f"Twilio wants the {label.lower()}. Copy it from Twilio's console.")
-        self.instance.credentials = {name: value for name, value in kept.items() if value}
-        return cleaned
 
 
 class ApiTokenForm(forms.ModelForm):

@@ -43,18 +43,28 @@ class OfficeFactory(factory.django.DjangoModelFactory):
 
 
 class CarrierAccountFactory(factory.django.DjangoModelFactory):
+    """An account of the console carrier, unless `carrier` names another. `secrets` are those by name, unsealed."""
+
     class Meta:
         model = CarrierAccount
 
     class Params:
         twilio = factory.Trait(
             carrier=CarrierAccount.Carrier.TWILIO,
-            credentials={"account_sid": "AC" + "0" * 32, "auth_token": "twilio-auth-token"},
+            settings={"account_sid": "AC" + "0" * 32},
+            secrets={"auth_token": "twilio-auth-token"},
         )
 
     company = factory.SubFactory(CompanyFactory)
     name = factory.Sequence(lambda n: f"Account {n}")
     carrier = CarrierAccount.Carrier.CONSOLE
+
+    @classmethod
+    def _create(cls, model_class, *args, secrets=(), **kwargs):
+        account = super()._create(model_class, *args, **kwargs)
+        for name, secret in dict(secrets).items():
+            account.add_secret(name, secret)
+        return account
 
 
 class CampaignFactory(factory.django.DjangoModelFactory):

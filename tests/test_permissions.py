@@ -6,7 +6,7 @@ none of them fails the first test, so that nobody adds a page without saying who
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -95,6 +95,8 @@ ROW_PAGES = {
     "admin:messaging_message_it_was_sent": "messaging.message",
     "admin:messaging_message_it_was_not_sent": "messaging.message",
     "admin:offices_apitoken_revoke": "offices.apitoken",
+    "admin:offices_carrieraccount_test_connection": "offices.carrieraccount",
+    "admin:offices_carrieraccount_remove_secret": "offices.carrieraccount",
     "admin:offices_number_give_up": "offices.number",
     "admin:offices_number_take_back": "offices.number",
     "admin:auth_user_password_change": "offices.user",
@@ -112,6 +114,10 @@ DECIDE_PAGES = {
     "admin:messaging_hold_decide": "messaging.hold",
     "admin:messaging_webhookreceipt_decide": "messaging.webhookreceipt",
     "admin:messaging_message_decide": "messaging.message",
+}
+# Pages that are about a part of a row.
+QUERIES: dict[str, Callable[[Any], str]] = {
+    "admin:offices_carrieraccount_remove_secret": lambda account: f"?secret={account.secrets[0]['id']}",
 }
 PLAIN_PAGES = {
     "messaging:help_check", "messaging:new_conversation", "messaging:check_recipient", "messaging:segments",
@@ -164,7 +170,8 @@ OPERATOR_CHANGES = {
     "admin:offices_office_help_message", "admin:offices_membership_change", "admin:offices_membership_take_away",
     "admin:offices_membership_close_login", "admin:offices_campaign_change", "admin:offices_number_change",
     "admin:offices_number_give_up", "admin:offices_apitoken_change", "admin:offices_apitoken_revoke",
-    "admin:offices_carrieraccount_change", "admin:offices_user_change", "admin:messaging_recipient_change",
+    "admin:offices_carrieraccount_change", "admin:offices_carrieraccount_remove_secret",
+    "admin:offices_user_change", "admin:messaging_recipient_change",
     "admin:messaging_hold_decide", "admin:messaging_webhookreceipt_decide", "messaging:conversation_send",
     "messaging:new_conversation", "admin:messaging_message_decide",
 }  # fmt: skip
@@ -221,7 +228,11 @@ class World:
         accounts = {}
         for company, mark in ((alpha, ALPHA), (beta, BETA)):
             account = CarrierAccountFactory(
-                company=company, name=f"{mark} account", carrier="console", credentials={"x": f"{mark} credential"}
+                company=company,
+                name=f"{mark} account",
+                carrier="console",
+                settings={"x": f"{mark} setting"},
+                secrets={"y": f"{mark} secret"},
             )
             accounts[company] = account
             campaign = CampaignFactory(
@@ -364,7 +375,8 @@ def row_addresses(world: World) -> Iterator[tuple[str, str, str, str]]:
     single = {name: model for name, model in known_pages().items() if not name.endswith(("_changelist", "_add"))}
     for name, model in {**single, **ROW_PAGES}.items():
         for mark, row in world.rows(model):
-            yield name, model, mark, reverse(name, args=[row.pk])
+            named = QUERIES[name](row) if name in QUERIES else ""
+            yield name, model, mark, reverse(name, args=[row.pk]) + named
     for name, model in DECIDE_PAGES.items():
         for decision in admin.site._registry[apps.get_model(model)].decisions:  # type: ignore[attr-defined]
             for mark, row in world.rows(model):
@@ -484,12 +496,17 @@ def test_no_filter_in_an_address_answers_for_others(world, who):
 
 
 SECRETS = {
-    "offices.carrieraccount": ["credentials__x__startswith", "credentials__contains", "public_id__startswith"],
+    "offices.carrieraccount": [
+        "settings__x__startswith",
+        "settings__contains",
+        "secrets__0__sealed__startswith",
+        "public_id__startswith",
+    ],
     "offices.apitoken": ["digest__startswith", "digest"],
     "offices.membership": ["user__password__startswith", "user__last_login__isnull"],
-    "offices.number": ["account__credentials__x__startswith", "company__api_tokens__digest__startswith"],
+    "offices.number": ["account__secrets__0__sealed__startswith", "company__api_tokens__digest__startswith"],
     "offices.user": ["password__startswith"],
-    "messaging.message": ["account__credentials__x__startswith", "company__name__startswith"],
+    "messaging.message": ["account__secrets__0__sealed__startswith", "company__name__startswith"],
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from messaging import consent, gate, inbound, keywords, outbox
+from messaging import consent, gate, keywords, outbox, received_text
 from messaging.business_days import business_days_after
 from messaging.models import (
     ConsentEvent,
@@ -52,15 +52,15 @@ class Book(Rows):
         return bool(self._covering(person, number, at))
 
     def receive(self, person: Person, number: Number, text: str, at: datetime, *, photo: bool = False) -> Message:
-        """As inbound.take at the moment `at`."""
-        reading = inbound.read(number, text)
+        """As received_text.receive at the moment `at`."""
+        reading = received_text.read(number, text)
         received_at = (at - timedelta(seconds=self.random.uniform(0.8, 2.5))).replace(microsecond=0)
         message = self.message(
             person.recipient, number, text, at, Message.Direction.IN,
             media=self.photo() if photo else [],
             channel=Message.Channel.MMS if photo else Message.Channel.SMS,
             state=State.RECEIVED,
-            outcome=inbound.outcome_of(number, person.recipient, reading),
+            outcome=received_text.outcome_of(number, person.recipient, reading),
             carrier_message_id=f"in-{self.random.getrandbits(64):016x}",
             received_at=received_at,
         )  # fmt: skip
@@ -206,8 +206,8 @@ class Book(Rows):
             self._refused(person, waiting.number, waiting, at)
         if self.firm.company.confirm_stop:
             self._reply(
-                person, number, inbound.confirmation_text(self.firm.company), at, Purpose.CONFIRMATION,
-                expires_at=(message.received_at or at) + inbound.CONFIRM_WITHIN,
+                person, number, received_text.confirmation_text(self.firm.company), at, Purpose.CONFIRMATION,
+                expires_at=(message.received_at or at) + received_text.CONFIRM_WITHIN,
             )  # fmt: skip
 
     def _held(self, person: Person, number: Number, message: Message, reading: keywords.Reading, at: datetime) -> None:
@@ -282,7 +282,7 @@ class Book(Rows):
         message = self.message(
             person.recipient, number, text, at, Message.Direction.OUT,
             channel=Message.Channel.SMS, state=State.DELIVERED, purpose=purpose, author_name=consent.SYSTEM_NAME,
-            help_message=help_message, expires_at=expires_at or at + inbound.ANSWER_HELP_WITHIN,
+            help_message=help_message, expires_at=expires_at or at + received_text.ANSWER_HELP_WITHIN,
         )  # fmt: skip
         self._hand_over(message, at, State.DELIVERED)
 

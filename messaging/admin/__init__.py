@@ -1,6 +1,7 @@
-"""The admin of the middle floor: conversations, opt-outs, holds, the record, and what went wrong."""
+"""The admin of the middle floor: carrier accounts, conversations, opt-outs, holds, the record, and what went wrong."""
 
 from messaging.admin import (
+    carrier_accounts,
     conversations,
     holds,
     opt_outs,
@@ -10,4 +11,13 @@ from messaging.admin import (
     texts,
 )
 
-__all__ = ["conversations", "holds", "opt_outs", "received_requests", "recipients", "record", "texts"]
+__all__ = [
+    "carrier_accounts",
+    "conversations",
+    "holds",
+    "opt_outs",
+    "received_requests",
+    "recipients",
+    "record",
+    "texts",
+]

@@ -6,21 +6,27 @@ It receives through the generic inbound format. The table is its network: what s
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from messaging.carriers import generic
-from messaging.carriers.base import OutboundText
+from messaging.carriers.base import OutboundText, Setting
 from messaging.models import ConsoleText
 from offices import e164
+from offices.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
 
 class Console(generic.Generic):
-    CREDENTIALS: ClassVar[Sequence[tuple[str, str, bool]]] = ()
+    label = "Console"
+    SETTINGS: ClassVar[Sequence[Setting]] = ()
+    STEPS: ClassVar[Sequence[str]] = ()
 
-    def send(self, credentials: Mapping[str, str], text: OutboundText) -> str:
+    def test(self, credentials: Credentials) -> str:
+        return "The console takes every text. It reaches nobody: it is there for the demo and for tests."
+
+    def send(self, credentials: Credentials, text: OutboundText) -> str:
         taken = ConsoleText.objects.create(
             sender=text.sender,
             to=text.to,

@@ -174,7 +174,7 @@ class Message(models.Model):
     channel = models.CharField(max_length=4, choices=Channel.choices)
     purpose = models.CharField(max_length=12, choices=Purpose.choices, default=Purpose.ORDINARY)
     text = models.TextField(blank=True)
-    media = models.JSONField(default=list, blank=True, help_text="List of {url, content_type}.")
+    media = models.JSONField(default=list, blank=True, help_text="List of {url, content_type, size}.")
     segments = models.PositiveSmallIntegerField(default=1)
     state = models.CharField(max_length=10, choices=State.choices)
     outcome = models.CharField(
@@ -194,6 +194,8 @@ class Message(models.Model):
     handed_over_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    # For how many of the limits (the number's, then the account's) it has its turn already: see throughput.
+    turns_held = models.PositiveSmallIntegerField(default=0, db_default=0)
     verdict = models.JSONField(null=True, help_text="Why it was refused or cancelled.")
     error = models.TextField(blank=True)
 
@@ -222,6 +224,11 @@ class Message(models.Model):
             models.Index(fields=["company", "-id"], name="message_by_company"),
             models.Index(fields=["number", "-id"], name="message_by_number"),
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="message_due"),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False) & ~Q(purpose="ordinary"),
+                name="message_reply_due",
+            ),
             models.Index(
                 fields=["recipient"],
                 condition=Q(next_attempt_at__isnull=False),
@@ -278,7 +285,12 @@ class WebhookReceipt(models.Model):
     company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="+")
     account = models.ForeignKey(CarrierAccount, on_delete=models.PROTECT, related_name="+")
     carrier = models.CharField(max_length=20)
+    method = models.CharField(max_length=4, default="POST", db_default="POST")
+    query = models.TextField(
+        blank=True, default="", db_default="", help_text="What followed the question mark in the address."
+    )
     content_type = models.CharField(max_length=255, blank=True)
+    headers = models.JSONField(default=dict, db_default={}, help_text="As they came, without those that sign in.")
     body = models.BinaryField()
     status = models.CharField(max_length=16, choices=Status.choices)
     error = models.TextField(blank=True)

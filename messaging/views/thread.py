@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.db.models.functions import Left, Length
+from django.template.defaultfilters import filesizeformat
 from django.utils import formats, timezone
 
 from messaging import gate
@@ -198,9 +200,11 @@ def _mark(message: Message) -> tuple[str, str]:
     return (message.get_outcome_display(), tone) if tone else ("", "")
 
 
-def _attachments(media: Iterable[dict[str, str]]) -> Iterable[Attachment]:
+def _attachments(media: Iterable[dict[str, Any]]) -> Iterable[Attachment]:
     for one in media:
         address, kind = one.get("url", ""), one.get("content_type") or "attachment"
+        if one.get("size") is not None:
+            kind = f"{kind}, {filesizeformat(one['size'])},"
         if host := _web_host(address):
             yield Attachment(link=address, name=f"{kind} from {host}")
         else:

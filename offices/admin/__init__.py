@@ -1,9 +1,8 @@
-"""The admin of the ground floor: companies, offices, people, numbers, campaigns, carrier accounts, tokens."""
+"""The admin of the ground floor: companies, offices, people, numbers, campaigns, tokens."""
 
 from offices.admin import (
     api_tokens,
     campaigns,
-    carrier_accounts,
     companies,
     logins,
     numbers,
@@ -14,7 +13,6 @@ from offices.admin import (
 __all__ = [
     "api_tokens",
     "campaigns",
-    "carrier_accounts",
     "companies",
     "logins",
     "numbers",

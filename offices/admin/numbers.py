@@ -106,13 +106,14 @@ class NumberAdmin(ScopedAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            fields = ["e164", "label", "office", "campaign", "account"]
+            fields = ["e164", "label", "office", "campaign", "account", "segments_per_minute"]
             return [(None, {"fields": fields})]
-        about = ["shown", "kind", "label", "office", "campaign", "account"]
+        about = ["shown", "kind", "label", "office", "campaign", "account", "segments_per_minute"]
         if not access.may(request.user, "view", Campaign):
             about.remove("campaign")
         if not self.has_change_permission(request, obj):
-            about.remove("account")  # the carrier is nothing that an office works with
+            # The carrier and its limits are nothing that an office works with.
+            about = [name for name in about if name not in ("account", "segments_per_minute")]
         return [(None, {"fields": [*about, "given_up_at"] if obj.given_up_at else about})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -1,8 +1,9 @@
 """Who texts, from which number, under which campaign: the rows of the ground floor."""
 
 from offices.models.campaigns import Campaign, CampaignAssignment
+from offices.models.carrier_accounts import CarrierAccount
 from offices.models.companies import Company, HelpMessage, Office
-from offices.models.numbers import CarrierAccount, Number, NumberAbsence
+from offices.models.numbers import Number, NumberAbsence
 from offices.models.people import Membership, User
 from offices.models.tokens import ApiToken
 

@@ -1,8 +1,7 @@
-"""The numbers that a business texts from, and the carrier accounts behind them."""
+"""The numbers that a business texts from."""
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,43 +10,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from offices import e164
+from offices.models.carrier_accounts import CarrierAccount, new_public_id  # noqa: F401 - the first migration names it here
 from offices.models.companies import Company, Office
-
-
-def new_public_id() -> str:
-    """The part of a webhook's address that cannot be guessed: 128 random bits."""
-    return secrets.token_urlsafe(16)
-
-
-class CarrierAccount(models.Model):
-    class Carrier(models.TextChoices):
-        CONSOLE = "console", "Console (log and table; demo and tests)"
-        TWILIO = "twilio", "Twilio"
-        GENERIC = "generic", "Generic (receives through the inbound API)"
-
-    company_lookup = "company"
-    office_lookup = None
-
-    company = models.ForeignKey(Company, on_delete=models.PROTECT, related_name="carrier_accounts")
-    name = models.CharField(max_length=120)
-    carrier = models.CharField(max_length=20, choices=Carrier.choices)
-    public_id = models.CharField(max_length=40, unique=True, default=new_public_id, editable=False)
-    # What each adapter calls its own, by the names in its CREDENTIALS.
-    credentials = models.JSONField(default=dict, blank=True)
-    is_active = models.BooleanField(
-        default=True,
-        help_text="Off: nothing leaves through it. What comes in is obeyed all the same: a STOP must not be lost.",
-    )
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        ordering = ["company__name", "name"]
-        constraints = [
-            models.UniqueConstraint(fields=["company", "name"], name="carrier_account_name_once_per_company")
-        ]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class NumberKindField(models.CharField):
@@ -85,6 +49,11 @@ class Number(models.Model):
     )
     kind = NumberKindField(max_length=10, choices=Kind.choices, editable=False)
     label = models.CharField(max_length=60, blank=True, help_text="For your people, for example: Front desk.")
+    segments_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="The most that leave from this number, as the carrier allows. Empty: no limit but the account's.",
+    )
     given_up_at = models.DateTimeField(
         null=True,
         blank=True,
@@ -98,6 +67,10 @@ class Number(models.Model):
             models.CheckConstraint(
                 condition=models.Q(e164__regex=r"^(\+[1-9]\d{6,14}|[2-9]\d{4,5})$"),
                 name="number_e164_or_short_code",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(segments_per_minute__isnull=True) | models.Q(segments_per_minute__gt=0),
+                name="number_limit_above_zero",
             ),
         ]
 

@@ -17,8 +17,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from offices.models.carrier_accounts import CarrierAccount
 from offices.models.companies import Company
-from offices.models.numbers import CarrierAccount
 
 PREFIX_LENGTH = 10
 

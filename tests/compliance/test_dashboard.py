@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from compliance import dashboard, theme
-from messaging.models import Message, WebhookReceipt
+from messaging.models import CarrierHealth, Message, WebhookReceipt
+from messaging.throughput import FAILURES_UNTIL_PAUSE
 from tests.factories import (
     CarrierAccountFactory,
     ConversationFactory,
@@ -99,6 +100,65 @@ def test_what_was_not_understood_waits_for_operators_alone(office):
 
     assert due(open_it(logged_in(None, office))) == ["1 received request was not understood"]
     assert due(open_it(logged_in(Role.COMPANY_ADMIN, office))) == []
+
+
+def failing(company, *, failures=FAILURES_UNTIL_PAUSE, ago=timedelta(0), is_active=True, name="Main line"):
+    account = CarrierAccountFactory(company=company, name=name, is_active=is_active)
+    CarrierHealth.note(
+        account,
+        failures=failures,
+        last_failure=f"HTTP 401: {name} is not known. " + "x" * 500,
+        last_failure_at=timezone.now() - ago,
+    )
+    return account
+
+
+def test_a_carrier_account_that_fails_is_named_with_its_error_to_whoever_may_see_it(office):
+    account = failing(office.company)
+
+    for role, may_see in ((None, True), (Role.COMPANY_ADMIN, True), (Role.AUDITOR, True), (Role.AGENT, False)):
+        response = open_it(logged_in(role, office))
+        assert due(response) == (["1 carrier account fails"] if may_see else [])
+        assert ("HTTP 401: Main line is not known." in response.content.decode()) == may_see
+    item = open_it(logged_in(None, office)).context["due"][0]
+    assert (item.tone, item.link) == ("bad", reverse("admin:offices_carrieraccount_change", args=[account.pk]))
+    assert len(item.detail) < 130
+
+
+def test_of_several_that_fail_the_one_that_failed_last_is_named_and_the_list_opened(office):
+    failing(office.company, ago=timedelta(hours=1))
+    failing(office.company, name="Second line")
+
+    item = open_it(logged_in(Role.COMPANY_ADMIN, office)).context["due"][0]
+
+    assert f"{item.count} {item.title}" == "2 carrier accounts fail"
+    assert item.detail.startswith("Second line: HTTP 401")
+    assert item.link == reverse("admin:offices_carrieraccount_changelist")
+
+
+def test_a_passing_failure_an_account_that_is_off_and_one_of_others_raise_no_alarm(office):
+    failing(office.company, failures=FAILURES_UNTIL_PAUSE - 1)
+    failing(office.company, is_active=False, name="Old line")
+    failing(OfficeFactory().company)
+
+    assert due(open_it(logged_in(Role.COMPANY_ADMIN, office))) == []
+
+
+def test_a_hundred_that_fail_cost_as_many_questions_as_one(office, monkeypatch):
+    monkeypatch.setattr(dashboard, "MOST_COUNTED", 3)
+    client = logged_in(Role.COMPANY_ADMIN, office)
+
+    def asked(more):
+        for _ in range(more):
+            failing(office.company, name=f"Line {CarrierHealth.objects.count()}")
+        with CaptureQueriesContext(connection) as queries:
+            response = open_it(client)
+        return len(queries), due(response)[0]
+
+    assert asked(1)[1] == "1 carrier account fails"
+    few, _ = asked(1)
+    many, said = asked(6)
+    assert (many, said) == (few, "3+ carrier accounts fail")
 
 
 def test_numbers_in_no_registered_campaign_are_named_to_those_who_can_change_it(office):

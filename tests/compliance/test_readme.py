@@ -6,6 +6,8 @@ import re
 import pytest
 from django.conf import settings
 
+from messaging.carriers.registry import CARRIERS
+
 ROOT = settings.BASE_DIR
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -82,3 +84,35 @@ def test_the_map_of_rooms_names_nothing_that_is_gone():
         for name in names.split(", "):
             place = ROOT / room / name
             assert place.is_dir() if name.endswith("/") else place.with_suffix(".py").exists(), f"{room}{name}"
+
+
+def carriers_told() -> dict[str, list[str]]:
+    """The README's table of carriers: from each one's page, what the columns say."""
+    table = README.split("## Carriers", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| \[[^]]+\]\(docs/carriers/(\w+)\.md\) \| (.*) \|$", table, re.MULTILINE)
+    return {name: [cell.strip() for cell in cells.split(" | ")] for name, cells in rows}
+
+
+def test_every_carrier_has_a_row_in_the_readme_and_a_page():
+    assert set(carriers_told()) == set(CARRIERS) - {"console"}
+    assert {path.stem for path in (ROOT / "docs" / "carriers").glob("*.md")} == set(carriers_told())
+
+
+@pytest.mark.parametrize("carrier", sorted(set(CARRIERS) - {"console"}))
+def test_the_readme_says_of_a_carrier_what_its_adapter_does(carrier):
+    *_, who_answers, listed = carriers_told()[carrier]
+
+    assert (who_answers != "the portal") == CARRIERS[carrier].ANSWERS_STOP
+    assert (listed != "none") == CARRIERS[carrier].HAS_LIST
+
+
+@pytest.mark.parametrize("carrier", sorted(set(CARRIERS) - {"console"}))
+def test_a_carriers_page_names_all_that_is_asked_for_and_how_to_go_about_it(carrier):
+    page = " ".join((ROOT / "docs" / "carriers" / f"{carrier}.md").read_text(encoding="utf-8").split())
+
+    assert not [setting.label for setting in CARRIERS[carrier].SETTINGS if setting.label.lower() not in page.lower()]
+    for heading in (
+        "## What you need", "## Step by step", "## Who answers STOP", "## Changing",
+        "## What is checked, and what is not", "## How fast", "## When something is refused",
+    ):  # fmt: skip
+        assert heading in page

@@ -228,7 +228,7 @@ def test_a_stop_with_a_time_that_makes_no_sense_is_a_stop_now(number, token, mom
         (["https://example.com/1.jpg"], [{"url": "https://example.com/1.jpg", "content_type": ""}]),
         (
             [{"url": "https://example.com/1.jpg", "content_type": "image/jpeg", "size": 5}],
-            [{"url": "https://example.com/1.jpg", "content_type": "image/jpeg"}],
+            [{"url": "https://example.com/1.jpg", "content_type": "image/jpeg", "size": 5}],
         ),
         ([{"url": "x\u0000y", "content_type": None}], [{"url": "x\ufffdy", "content_type": ""}]),
     ],

@@ -38,7 +38,7 @@ company = CompanyFactory()
 office, campaign = OfficeFactory(company=company), CampaignFactory(company=company)
 console = CarrierAccountFactory(company=company)
 numbers = [NumberFactory(office=office, account=console, campaign=campaign).e164 for _ in range(3)]
-http = CarrierAccountFactory(company=company, carrier="generic", credentials={"send_url": GATEWAY})
+http = CarrierAccountFactory(company=company, carrier="generic", settings={"send_url": GATEWAY})
 slow = NumberFactory(office=office, account=http).e164
 _, inbound = tokens.issue(company, "carrier", ["inbound"], account=console)
 _, send = tokens.issue(company, "crm", ["send"])

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from messaging import consent, inbound, outbox
+from messaging import consent, inbound, outbox, statuses
 from messaging.carriers.base import StatusUpdate
 from messaging.models import ConsentEvent, ConsoleText, Conversation, Hold, Message, OptOut, Recipient, WebhookReceipt
 from offices.models import CarrierAccount
@@ -93,7 +93,7 @@ def test_the_same_report_of_a_carriers_opt_out_at_once_is_one_event():
     message = send(number, person)
     Message.objects.filter(pk=message.pk).update(state="sent", next_attempt_at=None, carrier_message_id="c1")
 
-    at_once([lambda: outbox.apply_status(number.account, StatusUpdate("c1", "failed", "21610", opted_out=True))] * 12)
+    at_once([lambda: statuses.apply(number.account, StatusUpdate("c1", "failed", "21610", opted_out=True))] * 12)
 
     assert ConsentEvent.objects.filter(kind="carrier").count() == 1
     assert verdict(number, person).code == "opted_out_carrier"

@@ -156,7 +156,7 @@ def test_for_a_twilio_account_the_twilio_webhook_is_signed_and_called(through):
 
 def test_an_answer_that_is_no_success_is_shown(through):
     number = NumberFactory()
-    CarrierAccount.objects.filter(pk=number.account_id).update(carrier="twilio", credentials={})
+    CarrierAccount.objects.filter(pk=number.account_id).update(carrier="twilio")
     client = logged_in(Role.AGENT, number.office)
     response = play(client, number, somebody(), "Hello", **through)
     assert response.status_code == 422

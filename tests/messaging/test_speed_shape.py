@@ -3,14 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from messaging import consent, gate, inbound, outbox
-from messaging.models import Hold, Recipient
+from messaging.models import CarrierHealth, Hold, Recipient
 from offices.models import Number
 from tests.factories import HelpMessageFactory, NumberFactory
 from tests.messaging.texting import document, receive, request_of, send, somebody
@@ -73,6 +75,8 @@ FROM messaging_message m WHERE m.direction = 'in' AND m.company_id = %(company)s
 def number() -> Number:
     number = NumberFactory(registered=True)
     HelpMessageFactory(office=number.office)
+    # Written down once in ten seconds, and not with every text: not while this test runs.
+    CarrierHealth.note(number.account, last_taken_at=timezone.now() + timedelta(hours=1))
     return Number.objects.select_related("company", "account").get(pk=number.pk)
 
 

@@ -57,7 +57,7 @@ def test_told_to_stop_the_worker_finishes_what_it_has_in_hand(transactional_db):
         carrier.go_on.clear()
         number = NumberFactory()
         number.account = CarrierAccountFactory(
-            company=number.company, carrier="generic", credentials={"send_url": carrier.url}
+            company=number.company, carrier="generic", settings={"send_url": carrier.url}
         )
         number.save()
         message = send(number, somebody())

@@ -159,7 +159,7 @@ class Gateway:
 def gateway() -> Iterator[Gateway]:
     """A running Gateway."""
     made = Gateway()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield made

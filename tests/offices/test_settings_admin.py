@@ -1,4 +1,4 @@
-"""Companies' settings, carrier accounts and API tokens in the admin: who changes what, and that secrets stay secret."""
+"""Companies' settings and API tokens in the admin: who changes what, and that secrets stay secret."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from messaging.carriers.registry import CARRIERS
-from offices.forms import CREDENTIALS
-from offices.models import ApiToken, CarrierAccount, tokens
+from offices.models import ApiToken, tokens
 from tests.factories import CarrierAccountFactory, CompanyFactory
 from tests.offices.places import Role, address, as_role, hidden_fields, operator
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("pages")]
-
-SID = "AC" + "0" * 32
 
 
 @pytest.fixture
@@ -88,83 +84,6 @@ def test_a_word_cannot_mean_two_things(field, word, company):
 def test_only_operators_make_companies(company):
     assert as_role(Role.COMPANY_ADMIN, company).get(address("company_add")).status_code == 403
     assert operator().get(address("company_add")).status_code == 200
-
-
-# Carrier accounts ---------------------------------------------------------------------------------------------------
-
-
-def test_the_form_asks_for_what_each_carrier_needs():
-    assert {carrier: list(adapter.CREDENTIALS) for carrier, adapter in CARRIERS.items()} == CREDENTIALS
-
-
-def add_account(client, company, **fields):
-    posted = {"company": company.pk, "name": "Main", "carrier": "twilio", "is_active": "on", **fields}
-    return client.post(address("carrieraccount_add"), posted)
-
-
-def test_an_operator_adds_an_account_and_copies_its_address(company, settings):
-    settings.PUBLIC_URL = "https://portal.example"
-    add_account(operator(), company, account_sid=SID, auth_token="the-secret")
-
-    account = CarrierAccount.objects.get()
-    assert account.credentials == {"account_sid": SID, "auth_token": "the-secret"}
-    page = words(operator().get(address("carrieraccount_change", account.pk)))
-    assert f'value="https://portal.example/webhooks/twilio/{account.public_id}/"' in page
-    assert "the-secret" not in page
-
-
-def test_an_empty_secret_keeps_the_one_that_is_there_and_a_typed_one_replaces_it(company):
-    account = CarrierAccountFactory(
-        company=company, carrier="twilio",
-        credentials={"account_sid": SID, "auth_token": "the-secret", "api_base": "https://example.com"},
-    )  # fmt: skip
-    client, page = operator(), address("carrieraccount_change", account.pk)
-
-    client.post(page, {"name": "Main", "is_active": "on", "account_sid": SID, "auth_token": ""})
-    account.refresh_from_db()
-    assert account.credentials["auth_token"] == "the-secret"
-    assert account.credentials["api_base"] == "https://example.com"
-    assert account.name == "Main"
-
-    client.post(page, {"name": "Main", "is_active": "on", "account_sid": SID, "auth_token": "another"})
-    account.refresh_from_db()
-    assert account.credentials["auth_token"] == "another"
-
-
-@pytest.mark.parametrize(("field", "fields"), [
-    ("auth_token", {"account_sid": SID}),
-    ("account_sid", {"auth_token": "x"}),
-    ("account_sid", {"account_sid": "AC123", "auth_token": "x"}),
-    ("send_url", {"carrier": "generic", "send_url": "not an address"}),
-])  # fmt: skip
-def test_what_an_account_lacks_is_named(field, fields, company):
-    assert field in errors(add_account(operator(), company, **fields))
-    assert not CarrierAccount.objects.exists()
-
-
-@pytest.mark.parametrize("role", [Role.COMPANY_ADMIN, Role.AUDITOR])
-def test_who_may_only_look_sees_the_address_and_no_credentials(role, company):
-    account = CarrierAccountFactory(twilio=True, company=company)
-    client = as_role(role, company)
-
-    page = words(client.get(address("carrieraccount_change", account.pk)))
-
-    assert account.public_id in page
-    assert "twilio-auth-token" not in page
-    assert account.credentials["account_sid"] not in page
-    assert client.post(address("carrieraccount_change", account.pk), {"name": "Mine"}).status_code == 403
-    assert add_account(client, company).status_code == 403
-
-
-@pytest.mark.parametrize(
-    "lookup", ["credentials__auth_token__startswith", "credentials__contains", "public_id__startswith"]
-)
-def test_a_secret_is_not_guessed_letter_by_letter_through_the_lists_address(lookup, company):
-    CarrierAccountFactory(twilio=True, company=company)
-
-    response = as_role(Role.AUDITOR, company).get(address("carrieraccount_changelist"), {lookup: "t"})
-
-    assert response.status_code == 400
 
 
 # API tokens ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ from messaging.carriers.registry import CARRIERS
 from messaging.models import Message, WebhookReceipt
 from offices.models import CarrierAccount, User
 
+log = logging.getLogger(__name__)
+
 MOST_TRIES = 3
 # Of a request's headers the record keeps these many, without those that would let somebody sign in.
 MOST_HEADERS, LONGEST_HEADER = 60, 2_000
 SIGN_IN_HEADERS = {"authorization", "proxy-authorization", "cookie"}
+REUSABLE = "x-plivo-signature"  # covers neither words nor time: whoever reads it could sign anything with it
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,11 @@ def take(account: CarrierAccount, request: WebhookRequest) -> Received:
                     raise
         return _take(account, request)
     except NotUnderstood as error:
-        return Received(
-            receipt=_receipt(account, request, WebhookReceipt.Status.NOT_UNDERSTOOD, str(error)),
-            error=str(error),
-        )
+        why = str(error)
+    except IntegrityError:
+        log.exception("a request for %s account %s clashes with what is stored", account.carrier, account.pk)
+        why = "It clashes with what is stored already."
+    return Received(receipt=_receipt(account, request, WebhookReceipt.Status.NOT_UNDERSTOOD, why), error=why)
 
 
 def run_again(receipt: WebhookReceipt, *, by: User | None) -> Received:
@@ -157,7 +162,7 @@ def _receipt(
         headers={
             storable(name): storable(value[:LONGEST_HEADER])
             for name, value in list(request.headers.items())[:MOST_HEADERS]
-            if name.lower() not in SIGN_IN_HEADERS
+            if name.lower() not in SIGN_IN_HEADERS and not name.lower().startswith(REUSABLE)
         },
         error=storable(error),
         message=message,

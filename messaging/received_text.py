@@ -44,10 +44,12 @@ def receive(
     """Store one text, read it, act on it and queue the answer, within the caller's transaction.
 
     `stored_at` is when it first came, for one that is run again later. Without `may_lift` an UNSTOP is stored and
-    lifts nothing. `reason` goes on record. Raises NotUnderstood.
+    lifts nothing; nor does one by an account that does not carry the number. `reason` goes on record. Raises
+    NotUnderstood.
     """
     text = replace(text, message_id=storable(text.message_id))
     number = _our_number(account, text)
+    may_lift = may_lift and number.account_id == account.pk
     sender = _sender(text)
     first_seen = stored_at or timezone.now()
     if Number.objects.filter(e164=sender, given_up_at__isnull=True).exists():
@@ -118,7 +120,13 @@ def _store_joined(
 ) -> Message | None:
     if not rows:  # somebody else has taken them in meanwhile
         return None
-    message = _store(account, number, recipient, parts.joined(rows, text), first_seen)
+    whole = parts.joined(rows, text)
+    if Message.objects.filter(
+        account=account, direction=Message.Direction.IN, carrier_message_id=whole.message_id
+    ).exists():
+        # The carrier gave a part's id to another text as well: both count.
+        whole = replace(whole, message_id=f"{whole.message_id[:240]}/{rows[0].pk}")
+    message = _store(account, number, recipient, whole, first_seen)
     parts.settle(rows, message)
     return message
 
@@ -221,19 +229,20 @@ def _sender(text: InboundText) -> str:
 
 
 def _our_number(account: CarrierAccount, text: InboundText) -> Number:
-    """The account's number that was texted. One of another account is as unknown as one of nobody's."""
+    """Our number that was texted. One that another account of the company carries now counts too: while a number moves
+    from one carrier to the other, a STOP may still come by the former. Another company's is as unknown as nobody's."""
     try:
         to = e164.parse_own(text.to)
     except e164.NotAPhoneNumber:
         raise NotUnderstood(f"“to” ({text.to[:40]!r}) is not a phone number.") from None
     number = (
         Number.objects.select_related("company", "office__company", "account")
-        .filter(e164=to, account=account, given_up_at__isnull=True)
+        .filter(e164=to, company=account.company_id, given_up_at__isnull=True)
         .first()
     )
     if number is None:
         raise NotUnderstood(
-            f"“to” ({to}) is no active number of this carrier account. Add it to the account, then run this again."
+            f"“to” ({to}) is no active number of this company. Add it, with its carrier account, then run this again."
         )
     return number
 

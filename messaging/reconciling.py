@@ -193,9 +193,11 @@ def _compare_received(
     account: CarrierAccount, texts: list[ListedText], numbers: dict[str, Number], found: Findings, dry_run: bool
 ) -> None:
     ids = [text.message_id for text in texts]
-    rows = Message.objects.filter(account=account, direction=Message.Direction.IN, carrier_message_id__in=ids)
+    # Also by the company's other accounts at this carrier: a number may have come by one before.
+    here = CarrierAccount.objects.filter(company=account.company_id, carrier=account.carrier)
+    rows = Message.objects.filter(account__in=here, direction=Message.Direction.IN, carrier_message_id__in=ids)
     known = set(rows.values_list("carrier_message_id", flat=True))
-    parts = TextPart.objects.filter(account=account, carrier_message_id__in=ids)
+    parts = TextPart.objects.filter(account__in=here, carrier_message_id__in=ids)
     known |= set(parts.values_list("carrier_message_id", flat=True))
     for text in texts:
         if text.message_id in known:
@@ -206,7 +208,7 @@ def _compare_received(
         if not dry_run:
             try:
                 if text.text is None:
-                    text = replace(text, text=CARRIERS[account.carrier].words(account.credentials, text.message_id))
+                    text = replace(text, text=_words(account, text.message_id))
                 with transaction.atomic():
                     taken = received_text.receive(account, _as_received(text), may_lift=False, reason=WHY)
             except NotUnderstood as error:
@@ -215,6 +217,16 @@ def _compare_received(
             if taken.duplicate:  # its webhook came meanwhile, or it is on two pages
                 continue
         found.taken_in += 1
+
+
+def _words(account: CarrierAccount, message_id: str) -> str | None:
+    """The words of a listed text; None where this one's are not to be had: it is held, and the others go on."""
+    try:
+        return CARRIERS[account.carrier].words(account.credentials, message_id)
+    except CarrierError as error:
+        if error.is_trouble:
+            raise
+        return None
 
 
 def _as_received(text: ListedText) -> InboundText:

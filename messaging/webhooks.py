@@ -63,10 +63,12 @@ def _take(account: CarrierAccount, request: HttpRequest) -> HttpResponse:
         content_type=request.headers.get("Content-Type", ""),
         headers=dict(request.headers),
     )
+    credentials = account.credentials
     try:
-        adapter.verify(account.credentials, taken)
+        adapter.verify(credentials, taken)
     except Refused as error:
-        return _refused(account, error)
+        # With a secret that only the right SECRET_KEY opens it may be genuine: then it must come again.
+        return _refused(account, error, come_again=error.come_again or bool(credentials.unreadable))
     received = inbound.take(account, taken)
     note_genuine(account)
     if not received.understood:
@@ -84,11 +86,11 @@ def _take(account: CarrierAccount, request: HttpRequest) -> HttpResponse:
     return HttpResponse(body, content_type=content_type)
 
 
-def _refused(account: CarrierAccount, error: Refused) -> HttpResponse:
+def _refused(account: CarrierAccount, error: Refused, *, come_again: bool) -> HttpResponse:
     why = storable(str(error))[:500]  # it may quote what was posted
     log.warning("refused a request for %s account %s: %s", account.carrier, account.pk, why)
     CarrierHealth.note(account, last_refused_at=timezone.now(), last_refusal=why, refused=F("refused") + 1)
-    if error.come_again:
+    if come_again:
         return problems.problem(503, "Not genuine as it came", why)
     return problems.problem(403, "Not genuine", why)
 
@@ -97,7 +99,10 @@ def note_genuine(account: CarrierAccount) -> None:
     """Write down, now and then, that the carrier reaches us."""
     now = timezone.now()
     health = getattr(account, "health", None)
-    if health is None or health.last_genuine_at is None or health.last_genuine_at < now - NOTED_EVERY:
+    last = health.last_genuine_at if health else None
+    refused = health.last_refused_at if health else None
+    # At once after a refusal: whoever has just changed a secret looks which of the two came last.
+    if last is None or last < now - NOTED_EVERY or (refused and refused > last):
         CarrierHealth.note(account, last_genuine_at=now)
 
 

@@ -26,14 +26,20 @@ class Credentials:
 
     settings: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    # Names of secrets that are kept, but were sealed with a SECRET_KEY that is no longer known.
+    unreadable: frozenset[str] = frozenset()
 
     def get(self, name: str) -> str:
         """The setting or the newest secret of that name; empty when there is none."""
-        return next(iter(self.secrets.get(name, ())), "") or self.settings.get(name, "")
+        return next(iter(self.all(name)), "")
 
     def all(self, name: str) -> Sequence[str]:
         """Every secret of that name, the newest first; the setting of that name when there is no secret."""
-        return tuple(self.secrets.get(name, ())) or tuple(filter(None, [self.settings.get(name, "")]))
+        return tuple(filter(None, self.secrets.get(name) or [self.settings.get(name, "")]))
+
+    def has(self, name: str) -> bool:
+        """Whether a secret of that name is kept, be it readable or not: who signs must not be taken unsigned."""
+        return bool(self.all(name)) or name in self.unreadable
 
 
 def seal(secret: str) -> str:

@@ -58,6 +58,12 @@ class SecretWidget(UnfoldAdminPasswordToggleWidget):
         )
 
 
+# A request's headers take no other signs: one that was copied along would stop every text of the account.
+WRITABLE = RegexValidator(
+    r"\A[ -~]*\Z", "It holds a sign that no carrier gives out. Copy it anew, without what stands around it."
+)
+
+
 def field_for(setting: Setting, carrier: str) -> forms.Field:
     """The form's field of one setting; what is missing or wrong is said with where to find it."""
     label = CARRIERS[carrier].label.partition(" (")[0]
@@ -74,10 +80,10 @@ def field_for(setting: Setting, carrier: str) -> forms.Field:
         choices = [("", "Select value"), *setting.choices]
         return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget, **common)
     attrs = {"autocomplete": "new-password" if setting.secret else "off", "spellcheck": "false"}
-    checks = []
+    checks = [WRITABLE]
     if setting.pattern:
-        wrong = f"That does not look like the {lower_first(setting.label)}. {setting.help}".strip()
-        checks = [RegexValidator(rf"\A(?:{setting.pattern})\Z", wrong)]
+        wrong = f"That does not look like the {lower_first(setting.label)}. What is written below says how it looks."
+        checks.append(RegexValidator(rf"\A(?:{setting.pattern})\Z", wrong))
     widget = SecretWidget(attrs) if setting.secret else UnfoldAdminTextInputWidget(attrs)
     return forms.CharField(max_length=LONGEST, widget=widget, validators=checks, **common)
 

@@ -228,10 +228,10 @@ class CarrierAccountAdmin(StateColumns, ScopedAdmin):
             return redirect(pages.address_of(account))
         others = [one for one in account.kept_secrets(secret.name) if one.id != secret.id]
         follows = (
-            f"What was entered on {moment(others[0].added_at)} is then used."
+            f"What was entered on {moment(others[0].added_at)} stays in use."
             if others
-            else "It is the last one: until you enter another, webhooks are refused that need it, and nothing is sent "
-            "that needs it."
+            else "It is the last one. Until you enter another, webhooks that need it are refused, and texts leave "
+            "without it or not at all."
         )
         return pages.ask_first(
             self,

@@ -39,7 +39,7 @@ def paused_until(health: CarrierHealth) -> datetime | None:
 
 def clock(at: datetime) -> str:
     """The time of day: no pause is longer than a few minutes."""
-    return formats.date_format(timezone.localtime(at), "g:i A")
+    return formats.date_format(timezone.localtime(at), "g:i:s A")
 
 
 def last_genuine(account: CarrierAccount) -> str:
@@ -61,6 +61,8 @@ def standing(account: CarrierAccount) -> tuple[str, str]:
     """The account's state, one of COLOURS, with its words. What keeps texts from leaving comes first."""
     health = health_of(account)
     paused = paused_until(health)
+    if not account.is_active:
+        return "none", "Switched off"
     if not is_set_up(account):
         return "lacks", "Not set up"
     if health.failures >= FAILURES_UNTIL_PAUSE:
@@ -70,6 +72,8 @@ def standing(account: CarrierAccount) -> tuple[str, str]:
         return "paused", f"Paused until {clock(paused)}"
     if health.last_refused_at and (health.last_genuine_at is None or health.last_refused_at > health.last_genuine_at):
         return "refused", "Last webhook refused"
+    if account.carrier == CarrierAccount.Carrier.CONSOLE:
+        return "none", "Reaches nobody"
     return ("fine", "Fine") if health.last_genuine_at else ("none", "No webhook yet")
 
 

@@ -42,10 +42,9 @@ from offices.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
-HOST = r"sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?"
 # The whole address, without a query: SNS's own API answers at the same host with what anybody has asked it for.
-CERTIFICATE = re.compile(rf"https://{HOST}/[A-Za-z0-9_-]+\.pem")
-CONFIRMATION = re.compile(rf"https://{HOST}/\?[!-~]+")
+CERTIFICATE = r"/[A-Za-z0-9_-]+\.pem"
+CONFIRMATION = r"/\?[!-~]+"
 # SNS may be told to try for an hour, and signs only once. A STOP that comes so late must count; what is older is a
 # replay, and one within the hour is harmless, because a message id counts once.
 WINDOW = 3600 + signing.WINDOW
@@ -169,7 +168,7 @@ class Aws(Carrier):
         if not given or algorithm is None or names is None:
             raise Refused("It has no signature that SNS makes.")
         # Last, because it may ask Amazon: so far it names one of our topics, which strangers do not know.
-        key = _certificate(envelope.get("SigningCertURL", "")).public_key()
+        key = _certificate(envelope.get("SigningCertURL", ""), envelope["TopicArn"]).public_key()
         signed = "".join(f"{name}\n{envelope[name]}\n" for name in names if name in envelope)
         try:
             if not isinstance(key, rsa.RSAPublicKey):
@@ -236,13 +235,19 @@ def _envelope(request: WebhookRequest) -> dict[str, str]:
     return {name: value for name, value in document.items() if isinstance(value, str)}
 
 
-def _certificate(url: str) -> x509.Certificate:
+def _host(topic: str) -> str:
+    """Where the topic's region of SNS is, of all Amazon's hosts: some that look alike are other people's buckets."""
+    _, partition, _, region, *_ = [*topic.split(":"), "", "", "", ""]
+    return f"https://sns.{region}.amazonaws.com{'.cn' if partition == 'aws-cn' else ''}"
+
+
+def _certificate(url: str, topic: str) -> x509.Certificate:
     """Amazon's certificate at that address, valid now. Raises Refused; where Amazon should have had one, so that SNS
     comes again: after any other refusal it does not, and the text may be a STOP.
 
     Who stands behind it follows from the address: it comes over TLS from a host that only Amazon can have.
     """
-    if not CERTIFICATE.fullmatch(url):
+    if not re.fullmatch(re.escape(_host(topic)) + CERTIFICATE, url):
         raise Refused("Its certificate is not at Amazon's.")
     found = certificates.get(url) or _fetched(url)
     if not found.not_valid_before_utc <= datetime.now(UTC) <= found.not_valid_after_utc:
@@ -271,7 +276,8 @@ def _fetched(url: str) -> x509.Certificate:
 def _confirmation(envelope: Mapping[str, Any]) -> str:
     """The address that confirms the subscription. Raises NotUnderstood unless it is SNS's, and for this topic."""
     url = reading.string(envelope.get("SubscribeURL"))
-    query = parse_qs(urlsplit(url).query) if CONFIRMATION.fullmatch(url) else {}
+    topic = reading.string(envelope.get("TopicArn"))
+    query = parse_qs(urlsplit(url).query) if re.fullmatch(re.escape(_host(topic)) + CONFIRMATION, url) else {}
     if query.get("Action") != ["ConfirmSubscription"] or query.get("TopicArn") != [envelope.get("TopicArn")]:
         raise NotUnderstood("The address that would confirm the subscription is not Amazon's for this topic.")
     return url

@@ -78,7 +78,8 @@ class Generic(Carrier):
             'python3 -c "import base64, secrets; '
             "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\". "
             "Not needed when texts come through the inbound API with a token.",
-            pattern=r"whsec_[A-Za-z0-9+/]{32,86}={0,2}",
+            # 24 to 64 bytes in base64.
+            pattern=r"whsec_([A-Za-z0-9+/]{4}){8,21}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?",
         ),
     )
     STEPS: ClassVar[Sequence[str]] = (
@@ -87,7 +88,7 @@ class Generic(Carrier):
         "Have it sign each request with the signing secret: the headers webhook-id, webhook-timestamp and "
         "webhook-signature of the Standard Webhooks specification, for which there are libraries in most languages.",
         "A gateway that cannot sign posts to the inbound API (/api/v1/inbound/) instead, with an API token of this "
-        "account that has the right “inbound”.",
+        "account that may “Deliver received texts”.",
         "To send as well, enter the address where the gateway takes texts, and its token if it wants one.",
         "Have the gateway post what became of each text to the status_url that came with it, or to the inbound API if "
         "it cannot sign: message_id or reference, and status (sent, delivered or failed).",
@@ -142,10 +143,7 @@ class Generic(Carrier):
     def test(self, credentials: Credentials) -> str:
         address = _address(credentials)
         if not address:
-            raise CarrierError(
-                "There is nobody to ask: this account has no address that takes texts. Enter one to send through it.",
-                permanent=True,
-            )
+            return "There is nothing to test: this account only receives. Enter an address to send through it."
         response = http.get(address, headers=_headers(credentials, "test", b""))
         if response.status_code in (401, 403, 407):
             raise CarrierError(
@@ -153,6 +151,10 @@ class Generic(Carrier):
             )
         if response.status_code >= 500:
             raise CarrierError(f"The gateway answers HTTP {response.status_code}: ask its operator.", is_trouble=True)
+        if response.status_code in (404, 410):
+            raise CarrierError(
+                f"The gateway answers HTTP {response.status_code}: is the address right?", is_trouble=True
+            )
         return f"The gateway answers (HTTP {response.status_code}). Whether it takes texts, only a text can tell."
 
 

@@ -116,10 +116,10 @@ def request(method: str, url: str, **kwargs: Any) -> httpx.Response:
         raise CarrierError(f"No connection to the carrier: {error}", is_trouble=True) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise CarrierError(f"The carrier's address is wrong: {error}", permanent=True) from error
-    except httpx.LocalProtocolError as error:
-        # Before a byte has left: a token that holds a line break, say.
+    except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
+        # Before a byte has left: a token that holds a line break, or a sign that was copied with it.
         raise CarrierError(
-            "The account's address or token cannot be written into a request.", permanent=True
+            "The account's address or token cannot be written into a request. Enter it anew.", is_trouble=True
         ) from error
     except httpx.HTTPError as error:
         # The carrier may have read the request before the line broke.
@@ -170,6 +170,9 @@ def refuse(response: httpx.Response, detail: str, *, opted_out: bool = False) ->
     """The error for an answer that is no success. 429 and 5xx pass; so do a wrong password, a missing right and an
     unpaid bill, which are the account's trouble and not the text's; everything else stays."""
     status = response.status_code
+    if status == 504 and not opted_out:
+        # A proxy of the carrier's gave up waiting: what is behind it may have taken the text.
+        return CarrierError(f"HTTP 504: {detail[:500]}", uncertain=True, is_trouble=True)
     is_trouble = not opted_out and (status in (401, 402, 403, 407, 408, 429) or status >= 500)
     return CarrierError(
         f"HTTP {status}: {detail[:500]}",

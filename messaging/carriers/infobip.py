@@ -119,7 +119,7 @@ class Infobip(Carrier):
     def verify(self, credentials: Credentials, request: WebhookRequest) -> None:
         """By the HMAC where its secret is set, else by HTTP Basic: who signs must not be taken unsigned."""
         secrets = credentials.all("hmac_secret")
-        if not secrets:
+        if not credentials.has("hmac_secret"):
             user = credentials.get("webhook_user")
             signing.check_basic(request, [(user, one) for one in credentials.all("webhook_password")])
             return

@@ -107,7 +107,7 @@ class Sinch(Carrier):
     def verify(self, credentials: Credentials, request: WebhookRequest) -> None:
         """By the signature where a webhook secret is set, else by HTTP Basic: who signs must not be taken unsigned."""
         secrets = credentials.all("webhook_secret")
-        if not secrets:
+        if not credentials.has("webhook_secret"):
             user = credentials.get("webhook_user")
             signing.check_basic(request, [(user, one) for one in credentials.all("webhook_password")])
             return
@@ -145,7 +145,7 @@ class Sinch(Carrier):
             **_body(text),
         }
         # Name and password belong to the plan's own callback URL; one of our own would be called without them.
-        if credentials.all("webhook_secret") and text.status_url.startswith("https://"):
+        if credentials.has("webhook_secret") and text.status_url.startswith("https://"):
             document["callback_url"] = text.status_url
         response = http.post(f"{plan_address(credentials)}/batches", json=document, headers=_bearer(credentials))
         answer = http.json_answer(response)

@@ -102,14 +102,15 @@ class CarrierAccount(models.Model):
 
     @property
     def credentials(self) -> Credentials:
-        """Settings and secrets, unsealed. A secret sealed with a lost SECRET_KEY is left out."""
+        """Settings and secrets, unsealed. Of a secret sealed with a lost SECRET_KEY only the name is there."""
         opened: dict[str, list[str]] = {}
+        unreadable = set()
         for kept in reversed(self.secrets):
             try:
                 opened.setdefault(kept["name"], []).append(unseal(kept["sealed"]))
             except Unreadable:
-                continue
-        return Credentials(dict(self.settings), opened)
+                unreadable.add(kept["name"])
+        return Credentials(dict(self.settings), opened, frozenset(unreadable))
 
     def kept_secrets(self, name: str) -> list[KeptSecret]:
         """The secrets of that name, the newest first, as far as they may be shown."""

@@ -127,8 +127,7 @@ def test_what_is_missing_or_wrong_is_said_with_where_to_find_it(company):
     found = errors(add(operator(), company, twilio__account_sid="AC123"))
 
     assert found["twilio__account_sid"] == [
-        "That does not look like the account SID. In the Twilio Console, under Account info on the first page: AC and "
-        "32 hexadecimal digits."
+        "That does not look like the account SID. What is written below says how it looks."
     ]
     assert found["twilio__auth_token"][0].startswith("Twilio needs the auth token. ")
     assert not CarrierAccount.objects.exists()
@@ -202,13 +201,13 @@ def test_a_secret_is_removed_after_a_question_and_only_by_posting(account):
 
     asked = shown(client.get(page, {"secret": newest.id}))
     account.refresh_from_db()
-    assert "is then used" in asked
+    assert "stays in use" in asked
     assert len(account.secrets) == 2
 
     client.post(f"{page}?secret={newest.id}")
     account.refresh_from_db()
     assert account.credentials.all("auth_token") == (TOKEN,)
-    assert "webhooks are refused" in shown(client.get(page, {"secret": first.id}))
+    assert "webhooks that need it are refused" in shown(client.get(page, {"secret": first.id}))
     # Twice, and one that never was: said, and harmless.
     for secret in (newest.id, "nothing", ""):
         assert client.post(f"{page}?secret={secret}").status_code == 302
@@ -386,6 +385,20 @@ def test_a_secret_is_not_guessed_letter_by_letter_through_the_lists_address(look
 AT = datetime(2026, 11, 3, 19, 15, tzinfo=UTC)
 
 
+def test_an_account_that_is_switched_off_says_so_before_all_else(account):
+    CarrierHealth.note(account, failures=9, last_genuine_at=AT)
+    CarrierAccount.objects.update(is_active=False)
+
+    assert "Switched off" in shown(operator().get(address("carrieraccount_changelist")))
+
+
+@pytest.mark.parametrize("token", ["with\u200ba sign", "auth…token", "émile"])
+def test_a_secret_that_no_request_can_hold_is_refused(token, company):
+    found = errors(add(operator(), company, twilio__account_sid=SID, twilio__auth_token=token))
+
+    assert "no carrier gives out" in found["twilio__auth_token"][0]
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
@@ -397,8 +410,8 @@ AT = datetime(2026, 11, 3, 19, 15, tzinfo=UTC)
         ({"last_genuine_at": AT, "failures": 4}, "Fine"),
         ({"last_genuine_at": AT, "failures": 5, "paused_until": AT}, "5 failures in a row"),
         ({"last_genuine_at": AT, "failures": 7, "paused_until": datetime(2126, 1, 1, 17, tzinfo=UTC)},
-         "7 failures in a row, paused until 12:00 PM"),
-        ({"last_genuine_at": AT, "paused_until": datetime(2126, 1, 1, 17, tzinfo=UTC)}, "Paused until 12:00 PM"),
+         "7 failures in a row, paused until 12:00:00 PM"),
+        ({"last_genuine_at": AT, "paused_until": datetime(2126, 1, 1, 17, tzinfo=UTC)}, "Paused until 12:00:00 PM"),
     ],
 )  # fmt: skip
 def test_the_list_says_in_a_word_how_each_account_fares(state, words, account):

@@ -198,10 +198,11 @@ def test_an_address_that_is_none_is_a_lasting_error(wire, url):
     assert (error.uncertain, error.permanent) == (False, True)
 
 
-def test_a_token_that_no_header_can_hold_is_a_lasting_error_and_nothing_leaves(wire):
+@pytest.mark.parametrize("token", ["with\na line break", "with a \u200b"])
+def test_a_token_that_no_header_can_hold_is_the_accounts_trouble_and_nothing_leaves(wire, token):
     server = wire(lambda connection: connection.sendall(answer()))
-    error = error_of(lambda: http.post(server.url, headers={"Authorization": "with\na line break"}))
-    assert (error.uncertain, error.permanent) == (False, True)
+    error = error_of(lambda: http.post(server.url, headers={"Authorization": token}))
+    assert (error.uncertain, error.permanent, error.is_trouble) == (False, False, True)
     assert not server.asked
 
 
@@ -299,7 +300,7 @@ def test_a_retry_after_that_makes_no_sense_is_none(value):
 @pytest.mark.parametrize(
     ("status", "is_trouble"),
     [(400, False), (401, True), (402, True), (403, True), (404, False), (407, True), (408, True), (410, False),
-     (413, False), (422, False), (429, True), (500, True), (502, True), (503, True), (504, True), (302, False)],
+     (413, False), (422, False), (429, True), (500, True), (502, True), (503, True), (302, False)],
 )  # fmt: skip
 def test_which_statuses_are_the_accounts_trouble_and_pass(status, is_trouble):
     error = http.refuse(httpx.Response(status, headers={"Retry-After": "7"}), "No." * 500)
@@ -307,6 +308,11 @@ def test_which_statuses_are_the_accounts_trouble_and_pass(status, is_trouble):
     assert error.retry_after == 7
     assert str(error).startswith(f"HTTP {status}: No.")
     assert len(str(error)) < 600
+
+
+def test_behind_a_proxy_that_gave_up_waiting_the_text_may_have_been_taken():
+    error = http.refuse(httpx.Response(504), "Gateway Timeout")
+    assert (error.is_trouble, error.permanent, error.uncertain) == (True, False, True)
 
 
 def test_an_opt_out_is_nobodys_trouble_whatever_its_status():

@@ -478,10 +478,25 @@ def test_what_is_genuine_but_not_understood_is_kept_as_it_came(person, change):
 
 
 @pytest.mark.behaviour("N6")
-def test_a_number_of_another_account_is_not_understood_and_nothing_happens_to_it(person):
+def test_a_number_of_another_company_is_not_understood_and_nothing_happens_to_it(person):
     number, other = NumberFactory(), NumberFactory()
     received = inbound.take(other.account, request_of(document(number, person, "STOP")))
     assert not received.understood
+    assert verdict(number, person).allowed
+
+
+@pytest.mark.behaviour("N6")
+def test_while_a_number_moves_a_stop_counts_by_the_former_account_and_an_unstop_only_by_its_own(person):
+    number = NumberFactory()
+    former = CarrierAccountFactory(company=number.company)
+
+    stopped = inbound.take(former, request_of(document(number, person, "STOP")))
+    lifted = inbound.take(former, request_of(document(number, person, "UNSTOP")))
+
+    assert (stopped.outcome, lifted.outcome) == ("opted_out", "conversation")
+    assert Message.objects.filter(direction="in", account=former).count() == 2
+    assert not verdict(number, person).allowed
+    receive(number, person, "UNSTOP")
     assert verdict(number, person).allowed
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from messaging import consent, inbound, outbox, statuses
 from messaging.carriers.base import Media, StatusUpdate, WebhookRequest
-from messaging.models import ConsentEvent, ConsoleText, Conversation, Message, OptOut
+from messaging.models import CarrierHealth, ConsentEvent, ConsoleText, Conversation, Message, OptOut
 from offices.models import Number
 from offices.models.campaigns import assign
 from tests.factories import CarrierAccountFactory, NumberFactory, UserFactory
@@ -379,12 +379,15 @@ def test_an_account_without_a_token_sends_without_one(person, number, carrier):
     assert state(message) == "sent"
 
 
-def test_a_token_that_no_request_can_hold_fails_the_text_and_leaves_no_doubt_whether_it_left(person, number, carrier):
-    number.account.add_secret("send_token", "with\na line break")
+@pytest.mark.parametrize("token", ["with\na line break", "with a \u200b", "caf\u00e9\u2026"])
+def test_a_token_that_no_request_can_hold_is_the_accounts_trouble_and_the_text_waits(person, number, carrier, token):
+    number.account.add_secret("send_token", token)
     message = send(number, person)
     work()
-    assert state(message) == "failed"
+    assert (state(message), message.next_attempt_at is not None) == ("sending", True)
+    assert "Enter it anew" in message.error
     assert not carrier.seen
+    assert CarrierHealth.objects.get(account=number.account).failures == 1
 
 
 def test_an_account_without_an_address_says_so(person, number):

@@ -161,6 +161,43 @@ def test_a_whole_conversation_that_never_came_is_taken_in_with_its_pictures(acco
     assert not left(person, None)  # the HELP was three hours ago
 
 
+def test_words_that_the_carrier_will_not_tell_of_one_text_hold_it_and_the_others_go_on(
+    account, number, carrier, monkeypatch
+):
+    def words(credentials, message_id):
+        raise CarrierError("HTTP 422: no such thing", permanent=True)
+
+    monkeypatch.setattr(carrier, "words", words)
+    first, second, third = somebody(), somebody(), somebody()
+    carrier.entries = [
+        got(number, first, None),
+        got(number, second, "STOP"),
+        ListedOptOut(third, number.e164, None, "there"),
+    ]
+
+    found = reconciling.compare(account, timedelta(hours=48))
+
+    assert (found.taken_in, found.opted_out) == (2, 1)
+    assert [verdict(number, who).allowed for who in (first, second, third)] == [False, False, False]
+    assert verdict(number, first).code == "held"
+
+
+def test_a_text_that_came_by_another_account_of_the_same_carrier_is_known(account, number, carrier, person):
+    before = an_account(company=account.company)
+    number.account = before
+    number.save()
+    came(number, person, "STOP", "w-before")
+    came(number, person, "UNSTOP")
+    number.account = account
+    number.save()
+    carrier.entries = [got(number, person, "STOP", message_id="w-before")]
+
+    found = reconciling.compare(account, timedelta(hours=48))
+
+    assert found.taken_in == 0
+    assert verdict(number, person).allowed
+
+
 def test_words_that_the_list_does_not_hold_are_asked_for_and_without_them_a_person_looks(
     account, number, carrier, person
 ):

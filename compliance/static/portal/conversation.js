@@ -189,6 +189,7 @@
         this.fields.disabled = false;
         const reopened = this.root.querySelector("[data-reopened]").cloneNode(true);
         reopened.hidden = false;
+        if (!textarea.value.trim()) reopened.querySelector("[data-kept]").remove();
         this.notice.append(reopened);
         this.reopened = true;
         if (this.wasTypedIn && isNearby) textarea.focus({ preventScroll: true });

@@ -24,7 +24,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Say what would be found, and change nothing.")
 
     def say(self, so_far: reconciling.Findings) -> None:
-        self.stdout.write(f"{self.name}: {so_far} so far")
+        if so_far.looked_at:
+            self.stdout.write(f"{self.name}: {so_far} so far")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with_list = [name for name, carrier in CARRIERS.items() if carrier.HAS_LIST]

@@ -126,6 +126,7 @@ class Scene:
             state="sent",
             carrier_message_id=message_id,
             received_at=None,
+            handed_over_at=timezone.now(),
             sent_at=timezone.now(),
             text="Your order is ready.",
         )

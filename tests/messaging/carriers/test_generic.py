@@ -322,11 +322,10 @@ def test_what_the_gateway_answers_decides_what_became_of_the_text(server: Loopba
 
 
 def test_an_account_without_an_address_says_so():
-    with pytest.raises(CarrierError, match="nobody to ask"):
-        Generic().test(credentials())
+    assert "this account only receives" in Generic().test(credentials())
 
 
-@pytest.mark.parametrize(("status", "works"), [(200, True), (405, True), (404, True), (401, False), (500, False)])
+@pytest.mark.parametrize(("status", "works"), [(200, True), (405, True), (404, False), (401, False), (500, False)])
 def test_the_connection_is_tested_without_sending_a_text(server: Loopback, settings, status: int, works: bool):
     server.will_answer(Answer.json(status, {}))
     asked = credentials(SECRET, send_url=f"{server.url}/send")

@@ -214,7 +214,7 @@ class ConsentEventSerializer(RowSerializer):
             "id", "kind", "source", "recipient_e164", "number_e164", "number_kind", "office_name", "campaign_id_then",
             "campaign_name", "campaign_registry_id", "campaign_status", "scope", "received_text", "matched_words",
             "reading", "rule_version", "reason", "received_at", "stored_at", "carrier", "carrier_message_id",
-            "message_id_then", "actor_name",
+            "message_id_then", "actor_name", "hash",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
-from messaging import consent, outbox, received_text, reconciling, throughput
+from messaging import consent, outbox, received_text, reconciling, sealing, throughput
 
 log = logging.getLogger(__name__)
 
 IDLE_PAUSE = 0.25  # seconds between two looks when nothing was due: a reply leaves within a second
 HOUSEKEEPING_PAUSE = 30.0
+SEALING_PAUSE = 60.0  # how long an event can be changed without a seal to show it
 RECONCILING_PAUSE = 300.0
 SHORT_WHILE = 2.0  # seconds
 DATABASE_PAUSE = 2.0  # seconds until the database is tried again
@@ -25,6 +26,7 @@ def run(threads: int, stop: threading.Event) -> None:
         (f"hand-over-{n}", outbox.hand_over_due, IDLE_PAUSE) for n in range(threads)
     ]
     jobs.append(("housekeeping", keep_house, HOUSEKEEPING_PAUSE))
+    jobs.append(("sealing", sealing.seal_all, SEALING_PAUSE))
     # A carrier's list may take many minutes. Cut off anywhere it loses nothing, so that nobody waits for it.
     comparing = threading.Thread(
         target=_repeat, name="reconciling", args=(reconciling.next_due, RECONCILING_PAUSE, stop), daemon=True

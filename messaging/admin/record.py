@@ -11,7 +11,7 @@ from unfold.decorators import display
 from messaging.admin.columns import Preview, moment, row_link, whole_text
 from messaging.admin.looking import LookingAdmin
 from messaging.admin.searching import NumberSearch
-from messaging.models import ConsentEvent
+from messaging.models import ConsentEvent, SealedEvent
 from offices import e164
 from offices.filters import ScopedRelatedFilter
 
@@ -54,6 +54,7 @@ class ConsentEventAdmin(Preview, NumberSearch, LookingAdmin):
         ),
         ("By whom", {"fields": ["actor_name", "actor_id_then"]}),
         ("By which message", {"fields": ["carrier", "carrier_message_id", "message_id_then"]}),
+        ("What shows a change", {"fields": ["hash", "shown_seal"]}),
     ]
 
     @display(description="entry")
@@ -102,6 +103,13 @@ class ConsentEventAdmin(Preview, NumberSearch, LookingAdmin):
     @display(description="text")
     def shown_text(self, event: ConsentEvent) -> Any:
         return whole_text(event.received_text)
+
+    @display(description="sealed")
+    def shown_seal(self, event: ConsentEvent) -> str:
+        place = SealedEvent.objects.select_related("seal").filter(pk=event.pk).first()
+        if place is None:
+            return "Not yet. The worker seals each minute."
+        return f"Seal {place.seal.number}, {moment(place.seal.sealed_at)}: {place.seal.hash}"
 
     @display(description="recipient")
     def linked_recipient(self, event: ConsentEvent) -> Any:

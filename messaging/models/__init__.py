@@ -3,6 +3,7 @@
 from messaging.models.health import CarrierHealth, Pace
 from messaging.models.parts import TextPart
 from messaging.models.record import ConsentEvent, Hold, OptOut
+from messaging.models.seals import Seal, SealedEvent
 from messaging.models.texts import ConsoleText, Conversation, Message, Recipient, WebhookReceipt
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "OptOut",
     "Pace",
     "Recipient",
+    "Seal",
+    "SealedEvent",
     "TextPart",
     "WebhookReceipt",
 ]

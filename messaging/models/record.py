@@ -6,7 +6,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
+from messaging.evidence import EventHashField
 from messaging.models.texts import Message, Recipient
 from offices.models import Campaign, Company, Number, Office
 
@@ -67,15 +69,18 @@ class ConsentEvent(models.Model):
     reason = models.TextField(blank=True)
 
     received_at = models.DateTimeField(help_text="The carrier's own time where it gives one.")
-    stored_at = models.DateTimeField(db_default=Now())
+    # Ours, and not the database's default: it is in the hash.
+    stored_at = models.DateTimeField(default=timezone.now, db_default=Now())
     carrier = models.CharField(max_length=20, blank=True)
     carrier_message_id = models.CharField(max_length=255, blank=True)
     message_id_then = models.BigIntegerField(null=True)
     actor_id_then = models.BigIntegerField(null=True)
     actor_name = models.CharField(max_length=200, blank=True)
+    hash = EventHashField(max_length=64, editable=False)
 
     class Meta:
         ordering = ["-pk"]
+        constraints = [models.CheckConstraint(condition=Q(hash__regex=r"^[0-9a-f]{64}$"), name="event_has_its_hash")]
         indexes = [
             models.Index(fields=["recipient", "-id"], name="event_by_recipient"),
             models.Index(fields=["company", "-id"], name="event_by_company"),

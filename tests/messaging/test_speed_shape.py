@@ -47,9 +47,9 @@ FROM person p JOIN messaging_conversation c ON c.recipient_id = p.id AND c.numbe
 
 INSERT INTO messaging_consentevent (company_id, office_id, recipient_id, recipient_e164, kind, source, number_e164,
     number_kind, office_name, campaign_name, campaign_registry_id, campaign_status, scope, received_text,
-    matched_words, reading, rule_version, reason, received_at, carrier, carrier_message_id, actor_name)
+    matched_words, reading, rule_version, reason, received_at, carrier, carrier_message_id, actor_name, hash)
 SELECT %(company)s, %(office)s, id, e164, k.kind, 'recipient', %(e164)s, 'ten_digit', '', '', '', '', 'company', 'STOP',
-    'stop', 'exact', '', '', at, 'console', '', ''
+    'stop', 'exact', '', '', at, 'console', '', '', repeat('0', 64)
 FROM person, (VALUES ('opt_out'), ('opt_in')) k (kind);
 
 INSERT INTO messaging_optout (company_id, office_id, recipient_id, scope, texted_number, text, texted_at, opened_at,

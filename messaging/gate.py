@@ -228,7 +228,7 @@ def _blocked(block: Block) -> Verdict:
         return Verdict(False, "held", reason, scope, record)
     carrier_says = isinstance(block, OptOut) and block.is_carrier
     if carrier_says:
-        reason = f"The carrier says since {when} that {who} has opted out of texts {_reach(block)}. {CALLS}"
+        reason = f"On {when} the carrier said that {who} has opted out of texts {_reach(block)}. {CALLS}"
         return Verdict(False, "opted_out_carrier", reason, scope, record)
     act = f"replied {said}" if block.text else "opted out"
     return Verdict(

@@ -28,7 +28,7 @@ from messaging.admin.carrier_account_form import (
     shown_for_its_carrier,
 )
 from messaging.admin.carrier_state import StateColumns, is_set_up, last_genuine, standing
-from messaging.admin.columns import moment
+from messaging.admin.columns import moment, row_link
 from messaging.carriers.base import CarrierError
 from messaging.carriers.registry import CARRIERS
 from offices.admin import pages
@@ -39,6 +39,7 @@ from offices.scoped_admin import ScopedAdmin
 # They receive through the inbound API as well, with a token.
 BY_TOKEN = {CarrierAccount.Carrier.GENERIC, CarrierAccount.Carrier.CONSOLE}
 ANSWERS = ["stop_answered_by", "help_answered_by"]
+SHOWN_NUMBERS = 50
 
 
 @admin.register(CarrierAccount)
@@ -85,7 +86,8 @@ class CarrierAccountAdmin(StateColumns, ScopedAdmin):
             return [(None, {"fields": about}), ("At the carrier", {"fields": [*self.conditional_fields]})]
         if self.has_one_company(request):
             about.remove("company")
-        connecting = ["webhook_address", *(["inbound_address"] if obj.carrier in BY_TOKEN else []), "steps"]
+        by_token = ["inbound_address"] if obj.carrier in BY_TOKEN else []
+        connecting = ["webhook_address", *by_token, "steps", "its_numbers"]
         rest = [
             ("Connecting it", {"fields": connecting}),
             ("Who answers", {"fields": ANSWERS, "description": self.who_answers(obj)}),
@@ -101,7 +103,8 @@ class CarrierAccountAdmin(StateColumns, ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The carrier stays: texts on record name it, and its ids are its own."""
         fixed = super().get_readonly_fields(request, obj)
-        shown = ["carrier", "webhook_address", "inbound_address", "steps", "in_use", "is_set_up", *self.STATE]
+        shown = ["carrier", "webhook_address", "inbound_address", "steps", "its_numbers"]
+        shown += ["in_use", "is_set_up", *self.STATE]
         return [*fixed, *shown] if obj else fixed
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
@@ -152,6 +155,14 @@ class CarrierAccountAdmin(StateColumns, ScopedAdmin):
             (format_html_join(address, "{}", [(part,) for part in step.split("{webhook}")]),) for step in adapter.STEPS
         ]
         return format_html('<ol class="carrier-steps">{}</ol>', format_html_join("", "<li>{}</li>", written))
+
+    @display(description="its numbers")
+    def its_numbers(self, account: CarrierAccount) -> SafeString | str:
+        numbers = list(account.numbers.filter(given_up_at__isnull=True)[: SHOWN_NUMBERS + 1])
+        if not numbers:
+            return "None yet: add a number under Numbers, or move one here, and choose this account for it."
+        shown = format_html_join(", ", "{}", [(row_link(number),) for number in numbers[:SHOWN_NUMBERS]])
+        return format_html("{}{}", shown, " and more" if len(numbers) > SHOWN_NUMBERS else "")
 
     def who_answers(self, account: CarrierAccount) -> str:
         adapter = CARRIERS.get(account.carrier)

@@ -59,10 +59,26 @@ class OptOutAdmin(BlockColumns, NumberSearch, LookingAdmin):
     def force(self, opt_out: OptOut) -> tuple[str, str]:
         return ("yes", "In force") if opt_out.is_open else ("no", "Closed")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A carrier's opt-out was no text: what stands there instead is when and how we learned of it."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not obj.is_carrier:
+            return fieldsets
+        learned = ("What the carrier said", {"fields": ["blocked_number", "learned_at", "known_from"]})
+        return [learned if name == "The text" else (name, options) for name, options in fieldsets]
+
+    @display(description="our number")
+    def blocked_number(self, opt_out: OptOut) -> str:
+        return self.shown_texted_number(opt_out)
+
+    @display(description="learned")
+    def learned_at(self, opt_out: OptOut) -> str:
+        return self.shown_texted_at(opt_out)
+
     @display(description="state")
     def in_force(self, opt_out: OptOut) -> str:
         return "In force" if opt_out.is_open else "Closed"
 
     @display(description="known from")
     def known_from(self, opt_out: OptOut) -> str:
-        return "The carrier; the recipient's text never came" if opt_out.is_carrier else "The recipient's text"
+        return "The carrier; no text of the recipient came to us" if opt_out.is_carrier else "The recipient's text"

@@ -101,7 +101,7 @@ class Telnyx(Carrier):
         "Under “Inbound”, put {webhook} into “Send a webhook to this URL”, choose “API v2” as the webhook API version, "
         "and save.",
         "Under Numbers, My Numbers, choose this messaging profile for each number that the portal texts from.",
-        "Under Account Settings, Keys & Credentials, make an API key and copy the public key; enter both here.",
+        "API key and public key are under Account Settings, Keys & Credentials: copy both into the fields above.",
         "Telnyx answers STOP, START and HELP itself, in the words of the profile's “Advanced Opt-In/Out”, and says "
         "so in its webhook: no second answer leaves from here.",
     )

@@ -87,8 +87,8 @@ class Twilio(Carrier):
         "Under Messaging Configuration, at “A message comes in”, choose Webhook, paste {webhook} and choose HTTP POST.",
         "If the number belongs to a Messaging Service, open Messaging, Services, that service, Integration instead, "
         "choose “Send a webhook” and paste {webhook} as the Request URL.",
-        "Save. Delivery statuses need no setting: the portal names this address with each text that it sends.",
-        "If Advanced Opt-Out or Twilio's own handling of STOP is switched off for the account, say here that we reply.",
+        "Save. Delivery statuses need no setting: the portal names this address with each text, if it is an https one.",
+        "If Twilio's own handling of STOP is switched off for the account, choose “We reply” at “Who answers STOP”.",
     )
     ANSWERS_STOP = True
     HAS_LIST = True

@@ -17,7 +17,7 @@ from django.utils import timezone
 from messaging.carriers.registry import CARRIERS
 from messaging.models import CarrierHealth
 from offices.models import CarrierAccount
-from tests.factories import CarrierAccountFactory, CompanyFactory, NumberFactory, UserFactory
+from tests.factories import CarrierAccountFactory, CompanyFactory, NumberFactory, OfficeFactory, UserFactory
 from tests.messaging.pages import shown
 from tests.offices.places import Role, address, as_role, hidden_fields, logged_in, operator
 
@@ -547,3 +547,15 @@ def test_the_list_asks_as_many_questions_for_thirty_accounts_as_for_five(company
         return len(queries)
 
     assert asked(5) == asked(25)
+
+
+def test_the_page_names_its_numbers_or_says_how_to_get_one(account):
+    page = address("carrieraccount_change", account.pk)
+    assert "None yet: add a number under Numbers" in shown(operator().get(page))
+
+    number = NumberFactory(office=OfficeFactory(company=account.company), account=account)
+    given_up = NumberFactory(office=number.office, account=account, given_up_at=AT)
+    found = shown(operator().get(page))
+
+    assert address("number_change", number.pk) in found
+    assert address("number_change", given_up.pk) not in found

@@ -416,7 +416,7 @@ def test_an_opt_out_that_only_the_carrier_knows_blocks_that_number_and_is_told_a
     assert (event.kind, event.source, event.scope) == ("carrier", "carrier", "number")
     answer = verdict(number, person)
     assert answer.code == "opted_out_carrier"
-    assert "carrier says" in answer.reason
+    assert "the carrier said" in answer.reason
     assert verdict(sibling, person).allowed
     queued.refresh_from_db()
     assert queued.state == Message.State.CANCELLED

@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from messaging import consent
 from messaging.models import ConsentEvent, Conversation, Hold, Message, OptOut, Recipient, WebhookReceipt
 from offices import e164
 from tests.factories import ConversationFactory, NumberFactory, OfficeFactory, RecipientFactory
@@ -264,3 +265,15 @@ def test_new_conversation_is_offered_to_those_who_may_write():
         client = logged_in(role, talk.number.office)
         assert ("New conversation" in shown(client.get(list_of(Conversation)))) is offered
     assert recipient_of(talk.number, talk.recipient.e164) == talk.recipient
+
+
+def test_a_carriers_opt_out_says_what_the_carrier_said_and_of_no_text_that_nobody_wrote():
+    number = NumberFactory()
+    recipient = RecipientFactory(company=number.company)
+    consent.opt_out_at_carrier(recipient, number, carrier="twilio", detail="21610")
+
+    page = shown(logged_in(Role.COMPANY_ADMIN, number.office).get(page_of(OptOut.objects.get())))
+
+    assert "What the carrier said" in page
+    assert "no text of the recipient came to us" in page
+    assert "The text" not in page

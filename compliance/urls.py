@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from compliance import health
 from compliance.metrics import metrics
+from compliance.suppression_list import download
 from messaging import api
 from messaging.webhooks import webhook
 
@@ -22,6 +23,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     # Before the admin's own, which answers everything below its address.
     path("admin/", include("messaging.urls")),
+    path("admin/suppression-list.csv", admin.site.admin_view(download), name="suppression_list"),
     path("admin/", admin.site.urls),
     path("webhooks/<slug:carrier>/<str:public_id>/", webhook, name="webhook"),
     path("api/v1/", include((api_urls, "api"))),

@@ -15,7 +15,7 @@ from django.db.models import Model, Q, QuerySet
 
 from offices.models import ApiToken, Company, Membership, Office, User
 
-Action = Literal["view", "add", "change", "delete", "send", "review", "help_message"]
+Action = Literal["view", "add", "change", "delete", "send", "review", "help_message", "export"]
 Role = Membership.Role
 M = TypeVar("M", bound=Model)
 
@@ -40,7 +40,7 @@ RIGHTS: dict[str, dict[str, tuple[Role, ...]]] = {
     "messaging.recipient": {"view": ALL, "change": (Role.COMPANY_ADMIN, Role.OFFICE_ADMIN, Role.AGENT)},
     "messaging.conversation": {"view": ALL, "send": (Role.COMPANY_ADMIN, Role.OFFICE_ADMIN, Role.AGENT)},
     "messaging.message": {"view": ALL, "change": COMPANY},  # settle what is uncertain; its words stay
-    "messaging.optout": {"view": ALL},
+    "messaging.optout": {"view": ALL, "export": OVERSEERS},
     "messaging.hold": {"view": ALL, "review": COMPANY},
     "messaging.consentevent": {"view": NOT_AGENTS},
 }

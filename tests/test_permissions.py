@@ -123,7 +123,7 @@ PLAIN_PAGES = {
     "messaging:help_check", "messaging:new_conversation", "messaging:check_recipient", "messaging:segments",
     "messaging:simulator", "messaging:simulator_live", "messaging:simulator_send",
     "admin:index", "admin:app_list", "admin:search", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site",
-    "admin:messaging_conversation_new_conversation",
+    "admin:messaging_conversation_new_conversation", "admin:messaging_optout_download_list", "suppression_list",
 }  # fmt: skip
 OF_EVERYBODY = {"home", "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done"}
 # Not of the admin: they know tokens or signatures, and have tests of their own in tests/messaging/.
@@ -391,7 +391,7 @@ def list_addresses() -> Iterator[tuple[str, str, str]]:
 
 
 def assert_shows_nothing_hidden(answer: Any, hidden: list[str], where: str) -> None:
-    said = answer.content.decode()
+    said = (answer.getvalue() if answer.streaming else answer.content).decode()
     found = [mark for mark in hidden if mark in said]
     assert not found, f"{where} shows {found[0]}: …{said[max(0, said.index(found[0]) - 200) :][:300]}…"
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from messaging.admin.columns import BlockColumns
 from messaging.admin.looking import LookingAdmin
@@ -49,11 +50,22 @@ class OptOutAdmin(BlockColumns, NumberSearch, LookingAdmin):
     sortable_by = ()
     number_lookups = ["recipient__e164", "texted_number"]
     actions = None
+    actions_list = ["download_list"]
     fieldsets = [
         (None, {"fields": ["linked_recipient", "shown_scope", "in_force", "company", "office"]}),
         ("The text", {"fields": ["shown_texted_number", "shown_text", "shown_texted_at", "known_from"]}),
         ("In the record", {"fields": ["shown_opened", "opening", "shown_closed", "closing"]}),
     ]
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "export")
+
+    @action(
+        description="Download the suppression list", permissions=["export"], icon="download", url_path="download-list"
+    )
+    def download_list(self, request: HttpRequest) -> HttpResponse:
+        """All that is in force, as a file: whatever the list is filtered by."""
+        return redirect("suppression_list")
 
     @display(description="state", label={"yes": "danger", "no": ""})
     def force(self, opt_out: OptOut) -> tuple[str, str]:

@@ -121,7 +121,8 @@ class CheckView(APIView):
         summary="Ask the gate",
         request=CheckSerializer,
         responses={200: ONE_OR_MANY, **JSON_PROBLEMS},
-        description='One question gives one verdict; `pairs` gives `{"verdicts": [...]}` in the same order. '
+        description='One question gives one verdict; `pairs` gives `{"verdicts": [...]}` in the same order. With `at`, '
+        "it is what the gate said then, and `opt_out` names what was in force: see `at` and `opt_out` below. "
         "`channel: voice` is always allowed.",
         examples=[
             OpenApiExample("One", request_only=True, value={"from": "+12125550100", "to": "+12025550143"}),

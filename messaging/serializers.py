@@ -64,7 +64,11 @@ class CheckSerializer(serializers.Serializer[Any]):
 
     to = serializers.CharField(max_length=40, required=False)
     channel = serializers.ChoiceField(choices=["sms", "mms", "voice"], default="sms")
-    at = MomentField(required=False, help_text="A past moment. Default: now.")
+    at = MomentField(
+        required=False,
+        help_text="A past moment, with its zone: the verdict is the one of then, read from the record, also when the "
+        "opt-out has been closed, the number moved or given up since. Default: now. The future is refused.",
+    )
     pairs = PairSerializer(many=True, required=False, help_text=f"Up to {MOST_PAIRS:,} questions.")
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
@@ -103,11 +107,11 @@ class ScopeSerializer(serializers.Serializer[Any]):
 
 
 class DecidingOptOutSerializer(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    texted_number = serializers.CharField()
-    text = serializers.CharField()
-    at = serializers.DateTimeField()
-    event = serializers.IntegerField()
+    id = serializers.IntegerField(help_text="As in `/api/v1/opt-outs/`; for “held” the hold's own.")
+    texted_number = serializers.CharField(help_text="Our number that the recipient texted.")
+    text = serializers.CharField(help_text="What they wrote; empty where no text came here.")
+    at = serializers.DateTimeField(help_text="When they wrote it.")
+    event = serializers.IntegerField(help_text="The consent event that opened it, as in `/api/v1/consent-events/`.")
 
 
 class VerdictSerializer(serializers.Serializer[Any]):

@@ -6,10 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.decorators import display
 
+from messaging.admin import asking_then
 from messaging.admin.columns import BlockColumns, Preview, link, moment, row_link
 from messaging.admin.searching import NumberSearch
 from messaging.models import ConsentEvent, Conversation, Hold, OptOut, Recipient
@@ -103,6 +105,22 @@ class RecipientAdmin(NumberSearch, ScopedAdmin):
     fieldsets = [(None, {"fields": ["name", "shown_number", "company", "created_at"]})]
     readonly_fields = ["shown_number", "created_at"]
     inlines = [OptOutInline, HoldInline, ConversationInline, EventInline]
+    change_form_outer_after_template = "messaging/admin/asking_then.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With the question about a past moment below the form. What was typed in the portal's zone is led to an
+        address with the moment in UTC: it can be kept and sent, whatever zone the portal has by then."""
+        recipient = self.get_object(request, object_id)
+        if recipient is not None and self.has_view_permission(request, recipient):
+            then = asking_then.section(request, recipient)
+            answer = then.get("answer")
+            if answer and request.method == "GET" and "Z" not in request.GET["at"]:
+                return redirect(f"{request.path}{answer['address']}")
+            extra_context = {**(extra_context or {}), "then": then}
+        shown: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        return shown
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Recipients come by their first text, or by ours to them."""

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from messaging import consent
-from messaging.models import Message, OptOut, Recipient
+from messaging.models import Hold, Message, OptOut, Recipient
 from offices import e164
 from tests.factories import (
     CarrierAccountFactory,
@@ -18,7 +18,7 @@ from tests.factories import (
     RecipientFactory,
     fictional_number,
 )
-from tests.messaging.api_calls import SOMEBODY, SOMEBODY_ELSE, bearer, call, is_problem
+from tests.messaging.api_calls import SOMEBODY, SOMEBODY_ELSE, bearer, call, get, is_problem
 
 pytestmark = pytest.mark.django_db
 
@@ -296,6 +296,35 @@ def test_a_past_moment_is_answered_as_it_was(token, number):
 
     assert codes == {-1: "ok", 0: "opted_out_company", 60: "opted_out_company", 119: "opted_out_company", 121: "ok"}
     assert ask(token, number)["code"] == "ok"
+
+
+@pytest.mark.behaviour("N8")
+@pytest.mark.parametrize("kind", ["opt-out", "hold"])
+def test_a_past_moments_answer_names_the_opt_out_of_then_and_its_event(number, kind):
+    token, text = bearer(number.company, "check", "read"), {"opt-out": "Quit", "hold": "please stop"}[kind]
+    noon = datetime(2026, 11, 3, 12, tzinfo=UTC)
+    with time_machine.travel(noon, tick=False):
+        receive(number, text)
+    with time_machine.travel(noon + timedelta(hours=2), tick=False):
+        receive(number, "UNSTOP")
+    with time_machine.travel(noon + timedelta(hours=3), tick=False):
+        receive(number, "STOP")
+    block = (OptOut if kind == "opt-out" else Hold).objects.get(text=text)
+
+    answer = ask(token, number, at="2026-11-03T13:00:00Z")
+
+    assert answer["opt_out"] == {
+        "id": block.pk,
+        "texted_number": number.e164,
+        "text": text,
+        "at": "2026-11-03T12:00:00+00:00",
+        "event": block.opened_by_id,
+    }
+    assert answer["voice_allowed"]
+    events = get("/api/v1/consent-events/", token=token).json()["results"]
+    (opened,) = [event for event in events if event["id"] == answer["opt_out"]["event"]]
+    assert (opened["received_text"], opened["number_e164"]) == (text, number.e164)
+    assert ask(token, number, at="2026-11-03T14:30:00Z")["opt_out"] is None
 
 
 def test_the_zone_of_a_past_moment_counts_and_must_be_said(token, number):

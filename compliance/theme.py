@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
-from messaging.models import ConsentEvent, Conversation, Hold, Message, OptOut, Recipient, WebhookReceipt
+from messaging.models import ConsentEvent, Conversation, Hold, LiftRequest, Message, OptOut, Recipient, WebhookReceipt
 from offices import access
 from offices.models import ApiToken, Campaign, CarrierAccount, Company, Membership, Number, Office, User
 
@@ -39,6 +39,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             _list(request, "Conversations", "forum", Conversation),
             _list(request, "Opt-outs", "block", OptOut),
             _holds(request),
+            _lift_requests(request),
             _list(request, "Recipients", "contacts", Recipient),
             _list(request, "Record", "history_edu", ConsentEvent),
             _list(request, "Failed texts", "sms_failed", Message),
@@ -83,10 +84,21 @@ def _holds(request: HttpRequest) -> dict[str, Any] | None:
     return {**item, "badge": waiting, "badge_variant": "warning"} if item and waiting else item
 
 
+def _lift_requests(request: HttpRequest) -> dict[str, Any] | None:
+    item = _list(request, "Lifting requests", "lock_open", LiftRequest)
+    undecided = LiftRequest.objects.filter(decision=LiftRequest.Decision.WAITING)
+    waiting = _as_badge(access.visible_to(request.user, undecided)) if item else ""
+    return {**item, "badge": waiting, "badge_variant": "warning"} if item and waiting else item
+
+
 def holds_waiting(request: HttpRequest) -> str:
-    """How many holds wait for review, as short as a badge: "", "7", "99+"."""
-    waiting = access.visible_to(request.user, Hold.objects.filter(closed_at__isnull=True))
-    found = waiting.order_by()[: MOST_ON_A_BADGE + 1].count()
+    """How many holds wait for review, as short as a badge."""
+    return _as_badge(access.visible_to(request.user, Hold.objects.filter(closed_at__isnull=True)))
+
+
+def _as_badge(rows: QuerySet[Any]) -> str:
+    """How many there are: "", "7", "99+"."""
+    found = rows.order_by()[: MOST_ON_A_BADGE + 1].count()
     return f"{MOST_ON_A_BADGE}+" if found > MOST_ON_A_BADGE else str(found or "")
 
 

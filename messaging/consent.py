@@ -1,4 +1,4 @@
-"""What recipients want: opt_out, opt_in, hold, release. The only writer of ConsentEvent, OptOut and Hold.
+"""What recipients want: opt_out, opt_in, hold, release, lift. The only writer of ConsentEvent, OptOut and Hold.
 
 Every function here wants the recipient's lock (Recipient.objects.locked) held by its caller's transaction,
 or takes it itself where it starts from a row that already exists.
@@ -30,7 +30,7 @@ LONGEST_SHOWN = 1_000
 @transaction.atomic
 def opt_out(
     recipient: Recipient,
-    number: Number,
+    number: Number | None,
     *,
     text: str,
     at: datetime,
@@ -47,9 +47,10 @@ def opt_out(
 
     The scope is the number's campaign when that is registered, and otherwise the whole company (B08, B09).
     A second opt-out adds an event and leaves the block as it is. `at` is the carrier's own time, in UTC.
+    `number` is None when the opt-out was about no number in particular: then it is about the whole company.
     Source: Dialpad help, "Opt In and Out of SMS Messages", section Stop.
     """
-    campaign = number.current_campaign()
+    campaign = number.current_campaign() if number else None
     where = scope_of(number, campaign, scope)
     event = _record(
         recipient, number, campaign, kind=kind, source=source, scope=where["scope"], text=text, at=at,
@@ -58,9 +59,9 @@ def opt_out(
     now = timezone.now()
     block = OptOut(
         company_id=recipient.company_id,
-        office_id=number.office_id,
+        office_id=number.office_id if number else None,
         recipient=recipient,
-        texted_number=number.e164,
+        texted_number=number.e164 if number else "",
         text=text,
         texted_at=min(at, now),
         opened_at=now,
@@ -218,6 +219,34 @@ def opt_out_at_carrier(recipient: Recipient, number: Number, *, carrier: str, de
     )  # fmt: skip
 
 
+@transaction.atomic
+def lift(recipient: Recipient, found: OptOut, *, actor: User, reason: str) -> ConsentEvent:
+    """Close exactly this opt-out, since the recipient has consented anew. `lifting` knows whether that may be.
+
+    Unlike the recipient's own UNSTOP, the opt-in by a person carries the scope that it lifts, and lifts no other.
+    """
+    event = _record(
+        recipient, _texted(found), found.campaign, kind=Kind.OPT_IN, source=Source.PERSON, scope=found.scope,
+        at=timezone.now(), actor=actor, reason=reason,
+    )  # fmt: skip
+    OptOut.objects.filter(pk=found.pk, closed_at__isnull=True).update(closed_at=timezone.now(), closed_by=event)
+    return event
+
+
+@transaction.atomic
+def note(recipient: Recipient, found: OptOut, *, actor: User, reason: str) -> ConsentEvent:
+    """Record what people did about lifting an opt-out. By hand and without a scope: it changes nothing in force."""
+    return _record(
+        recipient, _texted(found), found.campaign, kind=Kind.MANUAL, source=Source.PERSON, at=timezone.now(),
+        actor=actor, reason=reason,
+    )  # fmt: skip
+
+
+def _texted(found: OptOut) -> Number | None:
+    ours = Number.objects.filter(company_id=found.company_id, e164=found.texted_number)
+    return ours.select_related("office").first()
+
+
 def record_refusal(message: Message, verdict: gate.Verdict) -> ConsentEvent:
     """Record that a text was refused or cancelled, and by which verdict. The text itself stays with the message."""
     number = message.number
@@ -275,11 +304,11 @@ def _opt_out_like(
     return event
 
 
-def scope_of(number: Number, campaign: Campaign | None, scope: str | None) -> dict[str, Any]:
+def scope_of(number: Number | None, campaign: Campaign | None, scope: str | None) -> dict[str, Any]:
     """The scope of an opt-out texted to `number`, as fields of a Block. Only a registered campaign is one."""
     if scope == Scope.NUMBER:
         return {"scope": Scope.NUMBER, "campaign": None}
-    if campaign and campaign.is_registered and scope != Scope.COMPANY and not number.is_toll_free:
+    if number and campaign and campaign.is_registered and scope != Scope.COMPANY and not number.is_toll_free:
         return {"scope": Scope.CAMPAIGN, "campaign": campaign}
     return {"scope": Scope.COMPANY, "campaign": None}
 
@@ -292,7 +321,7 @@ def _last_wishes(recipient: Recipient, blocks: Sequence[Block]) -> dict[Block, d
         return last
     since = ConsentEvent.objects.filter(
         recipient=recipient, pk__gt=min(block.opened_by_id for block in blocks), scope__in=Scope.values
-    ).exclude(kind=Kind.RELEASE)
+    ).exclude(kind__in=[Kind.RELEASE, Kind.OPT_IN])
     for event in since:
         for block in blocks:
             if (
@@ -318,7 +347,7 @@ def _overtake_holds(recipient: Recipient, where: dict[str, Any], event: ConsentE
 
 def _record(
     recipient: Recipient,
-    number: Number,
+    number: Number | None,
     campaign: Campaign | None,
     *,
     kind: str,
@@ -337,17 +366,17 @@ def _record(
     actor_name: str = "",
     reason: str = "",
 ) -> ConsentEvent:
-    """Add one event, with the facts copied as they are at this moment."""
+    """Add one event, with the facts copied as they are at this moment; about no number in particular for None."""
     return ConsentEvent.objects.create(
         company_id=recipient.company_id,
-        office_id=number.office_id,
-        office_name=number.office.name,
+        office_id=number.office_id if number else None,
+        office_name=number.office.name if number else "",
         recipient=recipient,
         recipient_e164=recipient.e164,
         kind=kind,
         source=source,
-        number_e164=number.e164,
-        number_kind=number.kind,
+        number_e164=number.e164 if number else "",
+        number_kind=number.kind if number else "",
         campaign_id_then=campaign.pk if campaign else None,
         campaign_name=campaign.name if campaign else "",
         campaign_registry_id=campaign.registry_id if campaign else "",
@@ -355,11 +384,11 @@ def _record(
         scope=scope,
         received_text=text,
         matched_words=(reading.words if reading else words)[:200],
-        reading=number.company.reading if reading else "",
+        reading=number.company.reading if reading and number else "",
         rule_version=reading.version if reading else rule_version,
         reason=reason,
         received_at=at,
-        carrier=carrier or (number.account.carrier if message else ""),
+        carrier=carrier or (number.account.carrier if message and number else ""),
         carrier_message_id=carrier_message_id or (message.carrier_message_id if message else ""),
         message_id_then=message.pk if message else message_id,
         actor_id_then=actor.pk if actor else None,

@@ -15,7 +15,7 @@ from django.db.models import Model, Q, QuerySet
 
 from offices.models import ApiToken, Company, Membership, Office, User
 
-Action = Literal["view", "add", "change", "delete", "send", "review", "help_message", "export"]
+Action = Literal["view", "add", "change", "delete", "send", "review", "help_message", "opt_out", "export"]
 Role = Membership.Role
 M = TypeVar("M", bound=Model)
 
@@ -27,7 +27,7 @@ NOT_AGENTS = (Role.COMPANY_ADMIN, Role.OFFICE_ADMIN, Role.AUDITOR)
 
 # model (app_label.model) -> action -> roles that may. What is not named here only operators may do.
 RIGHTS: dict[str, dict[str, tuple[Role, ...]]] = {
-    "offices.company": {"view": OVERSEERS, "change": COMPANY},
+    "offices.company": {"view": OVERSEERS, "change": COMPANY, "opt_out": COMPANY},
     "offices.office": {"view": ALL, "add": COMPANY, "change": ADMINS, "help_message": ADMINS},
     "offices.helpmessage": {"view": ALL},
     "offices.membership": {"view": NOT_AGENTS, "add": ADMINS, "change": ADMINS, "delete": ADMINS},
@@ -35,13 +35,14 @@ RIGHTS: dict[str, dict[str, tuple[Role, ...]]] = {
     "offices.campaign": {"view": NOT_AGENTS, "add": COMPANY, "change": COMPANY},
     "offices.campaignassignment": {"view": NOT_AGENTS},
     "offices.carrieraccount": {"view": OVERSEERS},
-    "offices.number": {"view": ALL, "add": COMPANY, "change": COMPANY},
+    "offices.number": {"view": ALL, "add": COMPANY, "change": COMPANY, "opt_out": ADMINS},  # record one by hand
     "offices.apitoken": {"view": OVERSEERS, "add": COMPANY, "change": COMPANY},
     "messaging.recipient": {"view": ALL, "change": (Role.COMPANY_ADMIN, Role.OFFICE_ADMIN, Role.AGENT)},
     "messaging.conversation": {"view": ALL, "send": (Role.COMPANY_ADMIN, Role.OFFICE_ADMIN, Role.AGENT)},
     "messaging.message": {"view": ALL, "change": COMPANY},  # settle what is uncertain; its words stay
     "messaging.optout": {"view": ALL, "export": OVERSEERS},
     "messaging.hold": {"view": ALL, "review": COMPANY},
+    "messaging.liftrequest": {"view": OVERSEERS},  # asking and deciding: see is_company_admin
     "messaging.consentevent": {"view": NOT_AGENTS},
 }
 
@@ -128,6 +129,15 @@ def companies_of(user: User | AnonymousUser) -> QuerySet[Company]:
 
 def offices_of(user: User | AnonymousUser, action: str = "view") -> QuerySet[Office]:
     return visible_to(user, Office, action)
+
+
+def is_company_admin(user: User | AnonymousUser, company_id: int) -> bool:
+    """True for an admin of that company, asked anew; not for operators: some acts answer for a company."""
+    return (
+        user.is_authenticated
+        and user.is_active
+        and Membership.objects.filter(user=user, company_id=company_id, role=Role.COMPANY_ADMIN).exists()
+    )
 
 
 def roles_to_grant(user: User | AnonymousUser) -> tuple[Role, ...]:

@@ -20,8 +20,10 @@ from django.db import connection, transaction
 from django.db.models import ForeignKey, Model
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
-from messaging.models import ConsentEvent, Conversation, Hold, Message, OptOut, WebhookReceipt
+from messaging import consent
+from messaging.models import ConsentEvent, Conversation, Hold, LiftRequest, Message, OptOut, WebhookReceipt
 from offices import e164
 from offices.models import ApiToken, CarrierAccount, Company, Membership, Number, Office, User
 from tests.factories import (
@@ -74,6 +76,7 @@ SEEN_BY: dict[str, set[str]] = {
     "messaging.message": IN_COMPANY | IN_OFFICE,
     "messaging.optout": IN_COMPANY | IN_OFFICE,
     "messaging.hold": IN_COMPANY | IN_OFFICE,
+    "messaging.liftrequest": IN_COMPANY,
     "messaging.consentevent": IN_COMPANY | {OFFICE_ADMIN},
     "messaging.webhookreceipt": set(),
 }
@@ -90,6 +93,9 @@ ROW_PAGES = {
     "messaging:text": "messaging.message",
     "admin:messaging_hold_it_is_an_opt_out": "messaging.hold",
     "admin:messaging_hold_release_it": "messaging.hold",
+    "admin:messaging_recipient_record_opt_out": "messaging.recipient",
+    "admin:messaging_optout_ask_to_lift": "messaging.optout",
+    "admin:messaging_liftrequest_decide_it": "messaging.liftrequest",
     "admin:messaging_webhookreceipt_run_again": "messaging.webhookreceipt",
     "admin:messaging_webhookreceipt_dismiss": "messaging.webhookreceipt",
     "admin:messaging_message_it_was_sent": "messaging.message",
@@ -123,7 +129,8 @@ PLAIN_PAGES = {
     "messaging:help_check", "messaging:new_conversation", "messaging:check_recipient", "messaging:segments",
     "messaging:simulator", "messaging:simulator_live", "messaging:simulator_send",
     "admin:index", "admin:app_list", "admin:search", "admin:autocomplete", "admin:jsi18n", "admin:view_on_site",
-    "admin:messaging_conversation_new_conversation", "admin:messaging_optout_download_list", "suppression_list",
+    "admin:messaging_conversation_new_conversation", "admin:messaging_optout_record_opt_out",
+    "admin:messaging_optout_download_list", "suppression_list",
 }  # fmt: skip
 OF_EVERYBODY = {"home", "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done"}
 # Not of the admin: they know tokens or signatures, and have tests of their own in tests/messaging/.
@@ -160,6 +167,8 @@ MAY_CHANGE: dict[str, set[str]] = {
     "admin:offices_apitoken_revoke": COMPANY,
     "admin:messaging_recipient_change": SENDERS,
     "admin:messaging_hold_decide": COMPANY,
+    "admin:messaging_optout_ask_to_lift": COMPANY,
+    "admin:messaging_liftrequest_decide_it": COMPANY,  # a second one; how it is done: test_lifting.py
     "admin:messaging_message_decide": COMPANY,  # whether an uncertain text left; its words stay
     "messaging:conversation_send": SENDERS,
     "messaging:new_conversation": SENDERS,
@@ -283,9 +292,19 @@ class World:
             company=company, conversation=conversation, recipient=conversation.recipient, number=number,
             account=account, direction="out", channel="sms", state="uncertain", text=f"{mark} uncertain",
         )  # fmt: skip
+        opt_out = OptOut.objects.get(texted_number=number.e164)
+        asked = {"recipient": opt_out.recipient, "company": company, "opt_out": opt_out}
+        event = consent.note(opt_out.recipient, opt_out, actor=person, reason=f"{mark} evidence")
+        request = LiftRequest.objects.create(
+            **asked,
+            evidence=f"{mark} evidence",
+            requested_by=person,
+            requested_at=timezone.now(),
+            requested_event=event,
+        )
         rows: list[Model] = [
-            office, number, person, membership, conversation, conversation.recipient, uncertain,
-            OptOut.objects.get(texted_number=number.e164), Hold.objects.get(texted_number=number.e164),
+            request, office, number, person, membership, conversation, conversation.recipient, uncertain,
+            opt_out, Hold.objects.get(texted_number=number.e164),
             ConsentEvent.objects.get(number_e164=number.e164, kind="opt_out"),
         ]  # fmt: skip
         place.rows |= {model_name(type(row)): row for row in rows}
@@ -689,6 +708,8 @@ WORDS: dict[str, dict[str, Any]] = {
     "admin:messaging_hold_decide": {"reason": "It reads like one."},
     "admin:messaging_webhookreceipt_decide": {"reason": "Seen."},
     "admin:messaging_message_decide": {"reason": "Seen at the carrier."},
+    "admin:messaging_optout_ask_to_lift": {"evidence": "Signed on paper, and kept in a binder."},
+    "admin:messaging_liftrequest_decide_it": {"decision": "approved", "note": "Seen."},
     "admin:messaging_recipient_change": {"name": "Changed"},
     "admin:offices_company_change": {"confirmation_text": "You get no more texts from us."},
     "admin:offices_office_change": {"name": "Changed"},

@@ -6,15 +6,18 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RadioFilter
 from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 
+from messaging.admin import by_hand, lift_requests
 from messaging.admin.columns import BlockColumns
 from messaging.admin.looking import LookingAdmin
 from messaging.admin.searching import NumberSearch
-from messaging.models import OptOut
+from messaging.models import ConsentEvent, OptOut
+from offices import access
 from offices.filters import ScopedRelatedFilter
 
 
@@ -50,7 +53,8 @@ class OptOutAdmin(BlockColumns, NumberSearch, LookingAdmin):
     sortable_by = ()
     number_lookups = ["recipient__e164", "texted_number"]
     actions = None
-    actions_list = ["download_list"]
+    actions_list = ["record_opt_out", "download_list"]
+    actions_detail = ["ask_to_lift"]
     fieldsets = [
         (None, {"fields": ["linked_recipient", "shown_scope", "in_force", "company", "office"]}),
         ("The text", {"fields": ["shown_texted_number", "shown_text", "shown_texted_at", "known_from"]}),
@@ -93,4 +97,39 @@ class OptOutAdmin(BlockColumns, NumberSearch, LookingAdmin):
 
     @display(description="known from")
     def known_from(self, opt_out: OptOut) -> str:
-        return "The carrier; no text of the recipient came to us" if opt_out.is_carrier else "The recipient's text"
+        if opt_out.is_carrier:
+            return "The carrier; no text of the recipient came to us"
+        by_person = opt_out.opened_by.kind == ConsentEvent.Kind.MANUAL
+        return f"{opt_out.opened_by.actor_name}, who recorded it by hand" if by_person else "The recipient's text"
+
+    def has_opt_out_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return by_hand.may_record(request.user)
+
+    @action(
+        description=by_hand.TITLE,
+        permissions=["opt_out"],
+        url_path="record",
+        icon="block",
+        variant=ActionVariant.PRIMARY,
+    )
+    def record_opt_out(self, request: HttpRequest) -> HttpResponse:
+        return by_hand.respond(self, request)
+
+    def has_lift_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        opt_out = obj if isinstance(obj, OptOut) else OptOut.objects.filter(pk=obj).first()
+        return opt_out is not None and access.is_company_admin(request.user, opt_out.company_id)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """No button on the page of one that is closed."""
+        if not OptOut.objects.filter(pk=object_id, closed_at__isnull=True).exists():
+            return []
+        actions: list[Any] = super().get_actions_detail(request, object_id)
+        return actions
+
+    @action(description="Ask to lift", permissions=["lift"], url_path="ask-to-lift", icon="lock_open")
+    def ask_to_lift(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        opt_out = self.get_object(request, object_id)
+        if opt_out is None:
+            raise Http404
+        assert isinstance(opt_out, OptOut)
+        return lift_requests.ask_page(self, request, opt_out)

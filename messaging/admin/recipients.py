@@ -6,12 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.decorators import display
+from unfold.decorators import action, display
 
-from messaging.admin import asking_then
+from messaging.admin import asking_then, by_hand
 from messaging.admin.columns import BlockColumns, Preview, link, moment, row_link
 from messaging.admin.searching import NumberSearch
 from messaging.models import ConsentEvent, Conversation, Hold, OptOut, Recipient
@@ -105,6 +105,7 @@ class RecipientAdmin(NumberSearch, ScopedAdmin):
     fieldsets = [(None, {"fields": ["name", "shown_number", "company", "created_at"]})]
     readonly_fields = ["shown_number", "created_at"]
     inlines = [OptOutInline, HoldInline, ConversationInline, EventInline]
+    actions_detail = ["record_opt_out"]
     change_form_outer_after_template = "messaging/admin/asking_then.html"
 
     def change_view(
@@ -125,6 +126,22 @@ class RecipientAdmin(NumberSearch, ScopedAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Recipients come by their first text, or by ours to them."""
         return False
+
+    def has_opt_out_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        recipient = obj if isinstance(obj, Recipient) else self.get_object(request, str(obj))
+        return (
+            isinstance(recipient, Recipient)
+            and recipient.is_textable
+            and by_hand.may_record(request.user, recipient.company)
+        )
+
+    @action(description=by_hand.TITLE, permissions=["opt_out"], url_path="record-opt-out", icon="block")
+    def record_opt_out(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        recipient = self.get_object(request, object_id)
+        if recipient is None:
+            raise Http404
+        assert isinstance(recipient, Recipient)
+        return by_hand.respond(self, request, recipient)
 
     @display(description="number")
     def shown_number(self, recipient: Recipient) -> str:

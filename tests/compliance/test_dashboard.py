@@ -273,6 +273,7 @@ def sidebar(user, rf):
 
 
 EVERYONE = ["Conversations", "Opt-outs", "Holds", "Recipients"]
+OVERSEERS = ["Conversations", "Opt-outs", "Holds", "Lifting requests", "Recipients", "Record", "Failed texts"]
 
 
 @pytest.mark.parametrize(
@@ -286,12 +287,12 @@ EVERYONE = ["Conversations", "Opt-outs", "Holds", "Recipients"]
             "Organization": ["Offices", "Numbers", "Campaigns", "People"],
         }),
         (Role.AUDITOR, {
-            "": ["Dashboard"], "Texting": [*EVERYONE, "Record", "Failed texts"],
+            "": ["Dashboard"], "Texting": OVERSEERS,
             "Organization": ["Offices", "Numbers", "Campaigns", "People"],
             "Settings": ["Company settings", "Carrier accounts", "API tokens"],
         }),
         (None, {
-            "": ["Dashboard"], "Texting": [*EVERYONE, "Record", "Failed texts"],
+            "": ["Dashboard"], "Texting": OVERSEERS,
             "Organization": ["Offices", "Numbers", "Campaigns", "People"],
             "Settings": ["Carrier accounts", "API tokens"],
             "Operator": ["Companies", "Received requests", "Logins"],

@@ -21,6 +21,13 @@ from tests.messaging.texting import receive, somebody
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _static_files(settings):
+    """Without what collectstatic would make."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
 def rows_of(answer):
     assert answer.status_code == 200
     content = b"".join(answer.streaming_content).decode()

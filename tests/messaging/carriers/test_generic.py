@@ -121,10 +121,11 @@ def test_a_time_that_is_no_number_of_seconds_is_refused(at: str):
         Generic().verify(credentials(SECRET), WebhookRequest("POST", "", b"{}", headers=headers))
 
 
-@pytest.mark.parametrize(("name", "value"), [("webhook-id", "msg_2"), ("webhook-timestamp", str(int(time.time()) - 9))])
-def test_id_and_time_belong_to_what_is_signed(name: str, value: str):
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp"])
+def test_id_and_time_belong_to_what_is_signed(name: str):
     genuine = signed_by_the_library("{}")
-    headers = {key.lower(): one for key, one in genuine.headers.items()} | {name: value}
+    other = {"webhook-id": "msg_2", "webhook-timestamp": str(int(time.time()) - 9)}
+    headers = {key.lower(): one for key, one in genuine.headers.items()} | {name: other[name]}
 
     with pytest.raises(Refused):
         Generic().verify(credentials(SECRET), WebhookRequest("POST", "", b"{}", headers=headers))
